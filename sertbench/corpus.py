@@ -1,0 +1,208 @@
+"""What a corpus is: utterances, label sets, published counts, and the manifest that a run is tied to.
+
+An adapter (`datasets/<name>.py`) subclasses `Corpus`. It only reads names and annotation files: it never changes the
+tree, never opens audio, and never drops anything silently. This module is light (no numpy, no torch), so that
+`sertbench list datasets` answers at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from sertbench.errors import ConfigError, CorpusError, few, unknown
+
+if TYPE_CHECKING:
+    from sertbench.protocols import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One labelled turn. Fields that a corpus does not know stay None; `label` is the corpus's own, in words."""
+
+    id: str  #                        unique within the corpus, stable across machines
+    path: Path  #                     the audio file
+    label: str  #                     a value of the adapter's `labels`, before any label set is applied
+    speaker: str  #                   who talks: never the dialogue or the recording view
+    gender: str | None = None  #      "female" or "male"
+    session: str | None = None  #     recording session; its speakers, room and dialogue are shared
+    dialogue: str | None = None
+    text: str | None = None  #        identity of the sentence or script; equal texts are equal ids
+    transcript: str | None = None
+    style: str | None = None  #       e.g. "improvised" or "scripted"
+    recording: str | None = None  #   parent recording, where several utterances are cut from one file
+    intensity: str | None = None
+    partition: str | None = None  #   "train", "val" or "test" where the corpus publishes an official split
+    language: str | None = None
+    valence: float | None = None  #   mean of the raters, on the corpus's own scale
+    arousal: float | None = None
+    dominance: float | None = None
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """A named choice of classes.
+
+    `mapping` goes from corpus label to class. A corpus label that is missing here is left out of this label set on
+    purpose. `counts` are the published numbers of utterances per class, `speakers` those per speaker, and
+    `subset_counts` those per class within each subset; an empty mapping means that none are published.
+    """
+
+    name: str
+    mapping: Mapping[str, str]
+    counts: Mapping[str, int] = field(default_factory=dict)
+    speakers: Mapping[str, int] = field(default_factory=dict)
+    subset_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    note: str = ""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes in their fixed order: the order in which `mapping` first names them."""
+        return tuple(dict.fromkeys(self.mapping.values()))
+
+
+class Corpus(ABC):
+    """Base of every corpus adapter. The class docstring's first line is what `sertbench list datasets` shows."""
+
+    citation: ClassVar[str]
+    licence: ClassVar[str]
+    access: ClassVar[str]  #                  where and how to get it, one or two sentences
+    language: ClassVar[str]
+    layout: ClassVar[str]  #                  what the data folder must contain, for the error message
+    labels: ClassVar[Mapping[str, str]]  #    code in file names or annotations -> label in words
+    label_sets: ClassVar[tuple[LabelSet, ...]]  # the first one is the default
+    protocols: ClassVar[tuple[Protocol, ...]]  #  the first one is the default
+    subsets: ClassVar[tuple[str, ...]] = ()  #    values of Utterance.style that can be run on their own
+    channel: ClassVar[str] = "mono"  #        "mono": one channel expected; "left"/"right": take it; "mean": average
+    synthetic: ClassVar[bool] = False  #      True: scores say nothing about people and are never ranked
+    unranked: ClassVar[str] = ""  #           why rows on this corpus cannot be ranked; empty if they can
+
+    @abstractmethod
+    def utterances(self, root: Path) -> Iterator[Utterance]:
+        """Yield every labelled utterance below `root`, whatever its label.
+
+        Raises CorpusError for a tree that is not the published one (wrong layout, renamed files, an annotation without
+        its audio), naming the files.
+        """
+
+    def expected_ids(self) -> frozenset[str]:
+        """All published utterance ids, where they can be told; empty if not. Lets an error name what is missing."""
+        return frozenset()
+
+    @classmethod
+    def label_of(cls, code: str, where: object) -> str:
+        """The label in words for a code in a file name or annotation; CorpusError for a code that is not in the map."""
+        try:
+            return cls.labels[code]
+        except KeyError:
+            accepted = ", ".join(f"{code} ({label})" for code, label in cls.labels.items())
+            raise CorpusError(f"{where}: unknown label code {code!r}. Known codes: {accepted}") from None
+
+    @classmethod
+    def label_set(cls, name: str | None) -> LabelSet:
+        """The label set called `name`; the default one for None."""
+        if name is None:
+            return cls.label_sets[0]
+        for label_set in cls.label_sets:
+            if label_set.name == name:
+                return label_set
+        raise ConfigError(unknown("label set", name, (s.name for s in cls.label_sets)))
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The utterances that one run is about, with their classes and what their audio is.
+
+    Utterances are sorted by id. `targets[i]` indexes `classes`; `audio_sha256[i]` is the hash of the decoded samples
+    (see `audio.probe`), `seconds[i]` their duration. Two manifests with the same `sha256` give the same folds,
+    features and scores, wherever the files lie.
+    """
+
+    corpus: str
+    label_set: str
+    subset: str  # "all" or one of the corpus's subsets
+    classes: tuple[str, ...]
+    utterances: tuple[Utterance, ...]
+    targets: tuple[int, ...]
+    audio_sha256: tuple[str, ...]
+    seconds: tuple[float, ...]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of everything but the paths."""
+        names = [f.name for f in fields(Utterance) if f.name != "path"]
+        rows = [
+            [[getattr(u, name) for name in names], target, audio]
+            for u, target, audio in zip(self.utterances, self.targets, self.audio_sha256, strict=True)
+        ]
+        head = [self.corpus, self.label_set, self.subset, list(self.classes)]
+        return hashlib.sha256(json.dumps([head, rows], ensure_ascii=True).encode()).hexdigest()
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Position of each utterance id."""
+        return {u.id: i for i, u in enumerate(self.utterances)}
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+
+def select(corpus: Corpus, name: str, root: Path, label_set: LabelSet, subset: str) -> list[Utterance]:
+    """The utterances of a label set and subset, sorted by id, after all checks that need no audio.
+
+    Raises CorpusError when the tree lacks files, holds unknown ones, or gives other counts than the published ones.
+    """
+    if subset != "all" and subset not in corpus.subsets:
+        raise ConfigError(unknown("subset", subset, ("all", *corpus.subsets)))
+    found = sorted(corpus.utterances(root), key=lambda u: u.id)
+    if not found:
+        raise CorpusError(f"{root} holds no utterance of {name}. Expected: {corpus.layout}")
+    check_ids(corpus, name, root, found)
+    chosen = [u for u in found if u.label in label_set.mapping and subset in ("all", u.style)]
+    check_counts(name, label_set, subset, chosen)
+    return chosen
+
+
+def check_ids(corpus: Corpus, name: str, root: Path, found: list[Utterance]) -> None:
+    """Refuse ids that occur twice, and ids that are missing from or unknown to the published corpus."""
+    repeated = [i for i, n in Counter(u.id for u in found).items() if n > 1]
+    if repeated:
+        twice = [str(u.path) for u in found if u.id in repeated]
+        raise CorpusError(f"{name}: {len(repeated)} utterances are there more than once (a nested copy?): {few(twice)}")
+    expected = corpus.expected_ids()
+    ids = {u.id for u in found}
+    if expected and ids != expected:
+        missing, extra = sorted(expected - ids), sorted(ids - expected)
+        parts = [f"{len(missing)} missing: {few(missing)}"] if missing else []
+        parts += [f"{len(extra)} extra: {few(extra)}"] if extra else []
+        raise CorpusError(
+            f"{root} is not the published {name} ({len(expected)} utterances). {'; '.join(parts)}. "
+            f"Get it again: {corpus.access}"
+        )
+
+
+def check_counts(name: str, label_set: LabelSet, subset: str, chosen: list[Utterance]) -> None:
+    """Compare counts per class and per speaker with the published ones."""
+    published = label_set.counts if subset == "all" else label_set.subset_counts.get(subset, {})
+    counted = Counter(label_set.mapping[u.label] for u in chosen)
+    wrong = [f"{c}: {counted[c]} instead of {n}" for c, n in published.items() if counted[c] != n]
+    if subset == "all":
+        talkers = Counter(u.speaker for u in chosen)
+        wrong += [
+            f"speaker {s}: {talkers[s]} instead of {n}" for s, n in label_set.speakers.items() if talkers[s] != n
+        ]
+        if label_set.speakers:
+            wrong += [f"speaker {s}: not in the corpus" for s in sorted(set(talkers) - set(label_set.speakers))]
+    if wrong:
+        total = f"{len(chosen)} utterances instead of {sum(published.values())}" if published else ""
+        raise CorpusError(
+            f"{name}, label set {label_set.name!r}, subset {subset!r}: {total}; {few(wrong, 12)}. "
+            "The copy is incomplete or changed: unpack it again from the original archive."
+        )

@@ -1,0 +1,89 @@
+"""Everything that sertbench raises on purpose.
+
+Each message gives the bad value, what is accepted, and what to type next; the command line prints it and exits with
+status 2. An exception that is not in this tree is a bug of sertbench's.
+
+    SertbenchError
+    ├── ConfigError          an option, a flag or a TOML key has a value that cannot be
+    ├── PluginError          a model or corpus plug-in is unknown, broken or breaks the contract
+    ├── CorpusError          the corpus on disk is not the published one
+    │   └── AudioError       one audio file cannot be used
+    ├── ProtocolError        folds cannot be made, or do not keep what they promise
+    │   └── LeakError        something of the test part is in the training or validation part
+    ├── SealError            test data was asked for before the fold was frozen
+    ├── TrainingError        a fit failed: non-finite loss, a wrong output shape, a worker that died
+    └── StorageError         a folder or file cannot be read or written
+        └── BundleError      a result bundle is incomplete or was altered
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SertbenchError(Exception):
+    """Base of all errors that are meant for the user."""
+
+
+class ConfigError(SertbenchError):
+    """An option, a flag or a TOML key has a value that cannot be."""
+
+
+class PluginError(SertbenchError):
+    """A model or corpus plug-in is unknown, broken, or breaks the contract."""
+
+
+class CorpusError(SertbenchError):
+    """The corpus on disk is not the published one."""
+
+
+class AudioError(CorpusError):
+    """One audio file cannot be used."""
+
+
+class ProtocolError(SertbenchError):
+    """Folds cannot be made, or do not keep what they promise."""
+
+
+class LeakError(ProtocolError):
+    """Something of the test part is in the training or validation part."""
+
+
+class SealError(SertbenchError):
+    """Test data was asked for before the fold was frozen."""
+
+
+class TrainingError(SertbenchError):
+    """A fit failed."""
+
+
+class StorageError(SertbenchError):
+    """A folder or file cannot be read or written."""
+
+
+class BundleError(StorageError):
+    """A result bundle is incomplete or was altered."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """The sentence for a name that does not exist: the name, the nearest known ones, and all known ones.
+
+    >>> unknown("model", "galm", ["cnn", "glam"])
+    "no model is called 'galm'. Did you mean 'glam'? Known: cnn, glam"
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    return f"no {kind} is called {name!r}.{hint} Known: {', '.join(names) or 'none'}"
+
+
+def few(items: Iterable[object], most: int = 8) -> str:
+    """Join items for a message; when there are more than `most`, say how many more.
+
+    >>> few(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    shown = [str(item) for item in items]
+    rest = len(shown) - most
+    return ", ".join(shown[:most]) + (f" and {rest} more" if rest > 0 else "")

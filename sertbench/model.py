@@ -1,0 +1,135 @@
+"""The common interface of every architecture, and Recipe: the training settings its paper used.
+
+A neural plug-in subclasses `NeuralModel`; a non-neural one (SVM on functionals, majority class) subclasses `Estimator`.
+Batching, windows to utterances, mixup, early stopping, seeding, device, mixed precision and checkpoints belong to the
+harness: a plug-in is the network, its recipe and its search space.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from torch import Tensor, nn
+
+from sertbench.corpus import Utterance
+from sertbench.errors import PluginError
+from sertbench.features import FeatureSpec
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+
+Choice = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an architecture is trained: what its paper used, in the harness's words."""
+
+    features: FeatureSpec | None = None  #     None: the model asks for no audio features (see Estimator)
+    window: float | None = None  #             seconds; None: whole utterances, zero-padded in a batch, with lengths
+    hop: float | None = None  #                seconds between the starts of two windows
+    normalise: Literal["none", "train"] = "train"  # per feature row, mean and variance of the training part only
+    optimiser: Literal["adam", "adamw", "sgd"] = "adam"  # sgd has Nesterov momentum where momentum > 0
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    momentum: float = 0.9  #                   for sgd
+    schedule: Literal["constant", "exponential", "step", "cosine"] = "constant"  # stepped once per epoch
+    gamma: float = 0.95  #                     factor of the exponential and step schedules
+    step_size: int = 10  #                     epochs between two steps of the step schedule
+    epochs: int = 50  #                        at most; the kept epoch is the best one on the validation part
+    patience: int = 12  #                      epochs without a better validation UAR before stopping
+    batch_size: int = 32
+    mixup: float = 0.0  #                      alpha of Beta(alpha, alpha) (Zhang et al. 2018); 0: no mixup
+    class_weights: bool = False  #             weigh the loss by inverse class frequency of the training part
+    label_smoothing: float = 0.0
+    clip_norm: float | None = None  #          largest gradient norm
+    average: Literal["logits", "probabilities"] = "logits"  # what is averaged over an utterance's windows
+
+    def with_choice(self, choice: Choice) -> tuple[Recipe, Choice]:
+        """Split a choice of a search space: what the recipe knows changes the recipe, the rest is the constructor's."""
+        known = {f.name for f in dataclasses.fields(self)}
+        mine = {k: v for k, v in choice.items() if k in known}
+        return dataclasses.replace(self, **mine), {k: v for k, v in choice.items() if k not in known}
+
+
+class NeuralModel(nn.Module):
+    """Base of every neural architecture.
+
+    The constructor takes `input_shape` = (feature rows F, frames T), `n_classes`, and the architecture's own
+    hyperparameters as keyword arguments with defaults. T is 0 where the recipe's `window` is None: utterances then come
+    whole, and `forward` also gets the number of valid frames of each.
+
+    `forward(x)` takes x of shape (B, F, T), float32, and gives logits of shape (B, n_classes), without a softmax.
+    `forward(x, lengths)` (whole utterances) also takes lengths of shape (B,), int64; frames past an utterance's length
+    are zeros and must not change its logits.
+    """
+
+    paper: ClassVar[str] = ""  #   "Authors, title, venue year"
+    family: ClassVar[str] = ""  #  e.g. "CNN", "LSTM", "attention"
+    year: ClassVar[int] = 0
+    recipe: ClassVar[Recipe]
+
+    def __init__(self, input_shape: tuple[int, int], n_classes: int) -> None:
+        super().__init__()
+        self.input_shape = input_shape
+        self.n_classes = n_classes
+
+    @classmethod
+    def search_space(cls, trial: BaseTrial) -> Choice:  # noqa: ARG003 - the base offers nothing to tune
+        """Name what Optuna may change: recipe fields and constructor arguments, by their names.
+
+        Example: ``return {"learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True)}``.
+        """
+        return {}
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Give one row of logits per window or utterance: (B, n_classes)."""
+        raise PluginError(f"{type(self).__name__} has no forward method: define `forward(self, x)`")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What an Estimator sees of one part of a fold: utterances in manifest order and, if asked for, their functionals.
+
+    `functionals` is (n, 2 * F), float32: mean and standard deviation over time of each feature row, or (n, 0) if the
+    recipe names no features. `targets` (n,) are class indices; they are absent (None) for the part to be predicted, where
+    the utterances also come without their labels.
+    """
+
+    utterances: tuple[Utterance, ...]
+    seconds: np.ndarray  # (n,)
+    functionals: np.ndarray
+    targets: np.ndarray | None
+
+
+class Estimator(ABC):
+    """Base of every non-neural model: fit on train, select on validation, give class probabilities per utterance."""
+
+    paper: ClassVar[str] = ""
+    family: ClassVar[str] = ""
+    year: ClassVar[int] = 0
+    recipe: ClassVar[Recipe]
+
+    def __init__(self, n_classes: int, seed: int) -> None:
+        self.n_classes = n_classes
+        self.seed = seed
+
+    @classmethod
+    def search_space(cls, trial: BaseTrial) -> Choice:  # noqa: ARG003 - the base offers nothing to tune
+        """Name what Optuna may change, as for NeuralModel."""
+        return {}
+
+    @abstractmethod
+    def fit(self, train: Examples, val: Examples) -> None:
+        """Fit on `train`; `val` may be used to choose, never to fit."""
+
+    @abstractmethod
+    def predict_proba(self, examples: Examples) -> np.ndarray:
+        """Class probabilities, (n, n_classes), rows summing to 1."""
+
+
+Model = type[NeuralModel] | type[Estimator]
