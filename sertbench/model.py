@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from sertbench.corpus import Utterance
 from sertbench.errors import PluginError
-from sertbench.features import FeatureSpec
+from sertbench.feature_spec import FeatureSpec
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial

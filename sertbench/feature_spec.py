@@ -1,0 +1,53 @@
+"""What to compute from audio: the specification of a feature, light enough for `sertbench list features`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+SAMPLE_RATE = 16_000  # Hz: every corpus is brought to this rate by one resampling chain (soxr HQ)
+
+KINDS = {
+    "mfcc": "mel-frequency cepstral coefficients, librosa's defaults at 16 kHz (GLAM uses 26)",
+    "log_mel": "mel band energies in dB, Slaney bands",
+    "log_spectrogram": "power spectrum in dB",
+}
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """What to compute from 16 kHz mono audio. Hashable; its fields are all that the values depend on."""
+
+    kind: Literal["mfcc", "log_mel", "log_spectrogram"]
+    n_fft: int = 2048  #       samples per frame, periodic Hann window
+    hop_length: int = 512  #   samples between frames; frames are centred, the signal is padded with zeros
+    n_mels: int = 128  #       Slaney mel bands from 0 to 8 kHz, area-normalised (mfcc, log_mel)
+    n_mfcc: int = 26  #        coefficients kept, orthonormal DCT-II (mfcc)
+    n_bins: int | None = None  # lowest bins kept of n_fft / 2 + 1; None: all (log_spectrogram)
+    top_db: float | None = 80.0  # clamp this far below the maximum of the window (or utterance); None: no clamp
+
+    @property
+    def rows(self) -> int:
+        """Feature rows F."""
+        if self.kind == "mfcc":
+            return self.n_mfcc
+        return self.n_mels if self.kind == "log_mel" else self.n_bins or self.n_fft // 2 + 1
+
+    def frames(self, samples: int) -> int:
+        """Frames T of a signal of `samples` samples: 1 + floor(samples / hop_length)."""
+        return 1 + samples // self.hop_length
+
+
+def mfcc(n_mfcc: int = 26, **settings: Any) -> FeatureSpec:
+    """MFCC; the defaults are librosa's at 16 kHz: 2048-sample frames every 512, 128 Slaney mel bands, 80 dB floor."""
+    return FeatureSpec("mfcc", n_mfcc=n_mfcc, **settings)
+
+
+def log_mel(n_mels: int = 64, n_fft: int = 512, hop_length: int = 160, **settings: Any) -> FeatureSpec:
+    """Mel band energies in dB; by default 64 bands of 32 ms frames every 10 ms."""
+    return FeatureSpec("log_mel", n_mels=n_mels, n_fft=n_fft, hop_length=hop_length, **settings)
+
+
+def log_spectrogram(n_fft: int = 512, hop_length: int = 160, n_bins: int | None = None, **settings: Any) -> FeatureSpec:
+    """Power spectrum in dB; by default 257 bins of 32 ms frames every 10 ms."""
+    return FeatureSpec("log_spectrogram", n_fft=n_fft, hop_length=hop_length, n_bins=n_bins, **settings)
