@@ -1,0 +1,297 @@
+"""Where models and corpora come from: names first, import last.
+
+A plug-in is a file of the `models/` or `datasets/` folder (its stem is its name), an entry point of an installed
+package (groups `sertbench.models` and `sertbench.datasets`), or any file given by its path. Listing reads the files as
+text, so it needs neither torch nor a plug-in that can be imported; a plug-in is imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.machinery
+import importlib.metadata
+import importlib.util
+import inspect
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
+
+from sertbench.errors import PluginError, unknown
+
+if TYPE_CHECKING:
+    from sertbench.corpus import Corpus
+    from sertbench.model import Model
+
+Kind = Literal["models", "datasets"]
+
+_WORD = {"models": "model", "datasets": "dataset"}
+_HOME = {"models": "sertbench.model", "datasets": "sertbench.corpus"}
+_BASES = {"models": ("NeuralModel", "Estimator"), "datasets": ("Corpus",)}  # what a plug-in subclasses, in _HOME
+
+
+@dataclass(frozen=True)
+class Source:
+    """A plug-in that is known but not imported. The last four fields are read from its text; empty if not literals."""
+
+    name: str
+    kind: Kind
+    spec: str  #            what `find` takes to find it again, from any folder and in any process
+    origin: str  #          "built in", "package foo 1.2" or "file /x/y.py"
+    module: str
+    path: Path | None  #    None: an installed package's file that cannot be located without importing it
+    class_name: str = ""  # empty: the only class of the module that is a plug-in
+    summary: str = ""  #    first line of the class's docstring
+    paper: str = ""
+    family: str = ""
+    year: int = 0
+
+    @property
+    def local(self) -> bool:
+        """Given by its path, not by a name."""
+        return self.spec != self.name
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """An architecture ready for use. `load_model(spec)` gives the same one in a spawned worker."""
+
+    spec: str
+    name: str
+    cls: Model
+    source_sha256: str  # of the bytes of the file that defines the class
+    origin: str
+
+
+@dataclass(frozen=True)
+class LoadedCorpus:
+    """A corpus adapter ready for use."""
+
+    spec: str
+    name: str
+    corpus: Corpus
+    source_sha256: str
+    origin: str
+
+
+def sources(kind: Kind) -> dict[str, Source]:
+    """Every plug-in that can be asked for by name, sorted by name; nothing is imported.
+
+    Raises PluginError if two plug-ins claim one name.
+    """
+    found: dict[str, Source] = {}
+    for source in [*_built_in(kind), *_installed(kind)]:
+        other = found.setdefault(source.name, source)
+        if other is not source:
+            raise PluginError(
+                f"two {kind} are called {source.name!r}: {_place(other)} and {_place(source)}. "
+                "Rename or uninstall one of them."
+            )
+    return dict(sorted(found.items()))
+
+
+def names(kind: Kind) -> list[str]:
+    """The names of all plug-ins of a kind, sorted."""
+    return list(sources(kind))
+
+
+def find(kind: Kind, spec: str) -> Source:
+    """The plug-in for a registered name, `path/to/file.py` or `path/to/file.py:ClassName`, without importing it.
+
+    Raises PluginError for a name nobody claims and for a path that is not a Python file.
+    """
+    head, _, tail = spec.rpartition(":")
+    place, class_name = (head, tail) if head and tail.isidentifier() else (spec, "")
+    if "/" in place or place.endswith(".py"):
+        return _by_path(kind, place, class_name)
+    known = sources(kind)
+    if spec not in known:
+        raise PluginError(f"{unknown(_WORD[kind], spec, known)}. A file of your own: path/to/my_{_WORD[kind]}.py")
+    return known[spec]
+
+
+def load_model(spec: str) -> LoadedModel:
+    """Import a model by registered name, `path/to/file.py` or `path/to/file.py:ClassName`.
+
+    Raises PluginError if there is no such plug-in, if it cannot be imported, or if it does not hold one model class.
+    """
+    source = find("models", spec)
+    cls, sha256 = _load(source)
+    return LoadedModel(source.spec, source.name, cls, sha256, source.origin)
+
+
+def load_corpus(spec: str) -> LoadedCorpus:
+    """Import a corpus adapter by registered name or path, as `load_model` does, and make its one instance."""
+    source = find("datasets", spec)
+    cls, sha256 = _load(source)
+    try:
+        corpus = cls()
+    except TypeError as error:
+        raise PluginError(f"{_place(source)}: {cls.__name__}() fails: {error}. It must need no arguments.") from error
+    return LoadedCorpus(source.spec, source.name, corpus, sha256, source.origin)
+
+
+def _built_in(kind: Kind) -> list[Source]:
+    """The files of the plug-in folder; those that start with an underscore are not plug-ins."""
+    package = f"sertbench.{kind}"
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise PluginError(
+            f"{package} is not to be found: Python took `sertbench` from the current folder instead of the installed "
+            "one. Use the `sertbench` command, `python -P`, or another folder."
+        )
+    return [
+        Source(path.stem, kind, path.stem, "built in", f"{package}.{path.stem}", path, **_read(kind, path))
+        for path in sorted(Path(spec.submodule_search_locations[0]).glob("*.py"))
+        if not path.name.startswith("_")
+    ]
+
+
+def _installed(kind: Kind) -> list[Source]:
+    """The entry points of other packages."""
+    found = []
+    for entry in importlib.metadata.entry_points(group=f"sertbench.{kind}"):
+        origin = f"package {entry.dist.name} {entry.dist.version}" if entry.dist else "an installed package"
+        path = _locate(entry.module)
+        facts = _read(kind, path, entry.attr) if path else {}
+        found.append(Source(entry.name, kind, entry.name, origin, entry.module, path, entry.attr, **facts))
+    return found
+
+
+def _by_path(kind: Kind, place: str, class_name: str) -> Source:
+    """A file given by its path. The module's name has the hash of path and content: equal stems do not collide."""
+    path = Path(place).expanduser().resolve()
+    if path.suffix != ".py":
+        word = _WORD[kind]
+        raise PluginError(f"{place} is not a Python file: a {word} is given by its name or as path/to/file.py[:Class]")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise PluginError(f"{_WORD[kind]} file {path} cannot be read: {error.strerror}") from error
+    key = hashlib.sha256(str(path).encode() + b"\0" + content).hexdigest()[:16]
+    spec = f"{path}:{class_name}" if class_name else str(path)
+    name = f"{path.stem}.{class_name}" if class_name else path.stem
+    module = f"sertbench_local_{key}_{path.stem}"
+    return Source(name, kind, spec, f"file {path}", module, path, class_name, **_read(kind, path, class_name))
+
+
+def _locate(module: str) -> Path | None:
+    """The file of a module. Unlike `importlib.util.find_spec`, this does not import the packages that it lies in."""
+    parts = module.split(".")
+    search, spec = None, None
+    for depth in range(len(parts)):
+        name = ".".join(parts[: depth + 1])
+        try:
+            spec = next((s for finder in sys.meta_path if (s := finder.find_spec(name, search))), None)
+        except KeyError:  # a namespace package within a package that is not imported
+            return None
+        if spec is None:
+            return None
+        search = spec.submodule_search_locations
+    return Path(spec.origin) if spec and spec.origin and spec.has_location else None
+
+
+def _read(kind: Kind, path: Path, class_name: str = "") -> dict[str, Any]:
+    """Summary, paper, family and year of a plug-in, as far as its text tells."""
+    try:
+        tree = ast.parse(path.read_bytes(), filename=path.name)
+    except (OSError, SyntaxError, ValueError) as error:
+        return {"summary": f"cannot be read: {error}"}
+    derived = set(_BASES[kind])
+    plugin = None
+    for node in tree.body:
+        if not isinstance(node, ast.ClassDef) or derived.isdisjoint(ast.unparse(b).split(".")[-1] for b in node.bases):
+            continue
+        derived.add(node.name)
+        if node.name == class_name or not (class_name or plugin or node.name.startswith("_")):
+            plugin = node
+    if plugin is None:
+        return {}
+    facts: dict[str, Any] = {"summary": (ast.get_docstring(plugin) or "").partition("\n")[0].strip()}
+    for node in plugin.body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        wanted = {"paper": str, "family": str, "year": int}.get(getattr(target, "id", ""))
+        value = getattr(node, "value", None)
+        if wanted and isinstance(value, ast.Constant) and isinstance(value.value, wanted):
+            facts[target.id] = value.value  # type: ignore[union-attr]  # `wanted` says that it is an ast.Name
+    return facts
+
+
+def _load(source: Source) -> tuple[Any, str]:
+    """The plug-in's class and the hash of the file that defines it."""
+    module = _import(source)
+    home = importlib.import_module(_HOME[source.kind])
+    bases = tuple(getattr(home, base) for base in _BASES[source.kind])
+    accepted = " or ".join(f"{_HOME[source.kind]}.{base}" for base in _BASES[source.kind])
+    if source.class_name:
+        cls = getattr(module, source.class_name, None)
+        if not (inspect.isclass(cls) and issubclass(cls, bases)):
+            raise PluginError(f"{_place(source)} has no class {source.class_name!r} that subclasses {accepted}")
+    else:
+        cls = _only_class(source, module, bases, accepted)
+    if missing := sorted(getattr(cls, "__abstractmethods__", ())):
+        raise PluginError(f"{_place(source)}: {cls.__name__} must define {', '.join(missing)}")
+    return cls, hashlib.sha256(Path(inspect.getfile(cls)).read_bytes()).hexdigest()
+
+
+def _only_class(source: Source, module: ModuleType, bases: tuple[type, ...], accepted: str) -> Any:
+    """The one public subclass of `bases` that the module itself defines."""
+    own = [c for c in vars(module).values() if inspect.isclass(c) and issubclass(c, bases)]
+    own = [c for c in dict.fromkeys(own) if c.__module__ == module.__name__ and not c.__name__.startswith("_")]
+    if not own:
+        raise PluginError(f"{_place(source)} defines no {_WORD[source.kind]}: subclass {accepted} there")
+    if len(own) > 1:
+        choices = " or ".join(f"{source.path}:{c.__name__}" for c in own)
+        raise PluginError(
+            f"{_place(source)} defines {len(own)} classes: name one of them, {choices}, "
+            "or begin the names of the others with an underscore"
+        )
+    return own[0]
+
+
+def _import(source: Source) -> ModuleType:
+    """Import the plug-in; whatever goes wrong in it becomes one sentence with its line."""
+    try:
+        if source.local and source.path:
+            return _run(source.module, source.path)
+        importlib.invalidate_caches()  # the file may have been dropped into the folder a moment ago
+        return importlib.import_module(source.module)
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"{_WORD[source.kind]} {source.name!r} cannot be loaded: {_blame(source, error)}") from error
+
+
+def _run(name: str, path: Path) -> ModuleType:
+    """Execute a file as module `name`, once per content; no __pycache__ is left beside somebody's file."""
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None, "find() accepts .py files only"
+    module = importlib.util.module_from_spec(spec)
+    code = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+    sys.modules[name] = module  # before it runs: a dataclass looks its own module up
+    try:
+        exec(code, module.__dict__)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _blame(source: Source, error: BaseException) -> str:
+    """Where in the plug-in an error arose, and what it says."""
+    file = str(source.path)
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, SyntaxError) and error.filename == file:
+        line, text = error.lineno, f"{type(error).__name__}: {error.msg}"
+    else:
+        line = next((f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == file), None)
+    return f"{file}, line {line}: {text}" if line else f"{_place(source)}: {text}"
+
+
+def _place(source: Source) -> str:
+    """Where a plug-in is, in words."""
+    return str(source.path) if source.local else f"{source.origin} ({source.path or source.module})"
