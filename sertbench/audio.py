@@ -1,0 +1,245 @@
+"""Decode, channel rule, resample: from an audio file to 16 kHz mono, or to a plain statement of what is wrong with it.
+
+Decoding is libsndfile (soundfile), resampling is soxr HQ: its aliases stay below -140 dB, where torchaudio's default
+resampler leaves them at -17 dB and so changes the features of every corpus that is not published at 16 kHz.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import struct
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import astuple, dataclass
+from functools import cache as memoise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+
+from sertbench.errors import AudioError, StorageError, few
+from sertbench.feature_spec import SAMPLE_RATE
+
+CHANNELS = ("mono", "left", "right", "mean")
+INDEX_VERSION = 1  # raised whenever a probe of the same file gives something else than before
+_STREAMED = 0x7FFF0000  # programs that write wav to a pipe put 0 or a number near 2^31 or 2^32 where the size should be
+_AGAIN = "Unpack it again from the original archive."
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a file holds.
+
+    `sha256` is over the source rate and the decoded mono samples, so that a wav and a flac of the same recording have
+    equal hashes and a change of tags does not count.
+    """
+
+    sha256: str
+    seconds: float
+    rate: int  #     Hz, of the file
+    channels: int  # of the file, before the channel rule
+
+
+def load(path: Path, channel: str = "mono") -> np.ndarray:
+    """The samples of a file at 16 kHz: float32, shape (n,), n >= 1, full scale is 1.
+
+    `channel` is what to do with several channels: "mono" refuses them, "left" and "right" take one, "mean" averages.
+    Raises AudioError, which names the file, the fault and the remedy.
+    """
+    samples, rate, _ = _decode(path, channel)
+    if rate != SAMPLE_RATE:
+        samples = soxr.resample(samples, rate, SAMPLE_RATE, quality="HQ")
+    if not samples.size:
+        raise AudioError(f"{path}: shorter than one sample at {SAMPLE_RATE} Hz. {_AGAIN}")
+    return np.ascontiguousarray(samples, dtype=np.float32)
+
+
+def probe(path: Path, channel: str = "mono") -> AudioInfo:
+    """What a file holds, from decoding all of it; AudioError as for `load`."""
+    samples, rate, channels = _decode(path, channel)
+    digest = hashlib.sha256(struct.pack("<q", rate))
+    digest.update(samples.astype("<f4", copy=False).tobytes())
+    return AudioInfo(digest.hexdigest(), len(samples) / rate, rate, channels)
+
+
+def probe_all(
+    paths: Sequence[Path],
+    channel: str = "mono",
+    cache: Path | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> list[AudioInfo]:
+    """Probe many files, in the order of `paths`.
+
+    `cache` is an index file (JSON): a file whose path, size and modification time are in it is not decoded again. An
+    index that cannot be read is rebuilt. `on_progress` is told the number of files done so far.
+
+    Raises AudioError naming every file that cannot be used, after all were tried; StorageError if the index cannot be
+    written.
+    """
+    index = _read_index(cache)
+    found: dict[int, AudioInfo] = {}
+    real_folder = memoise(os.path.realpath)  # thousands of files lie in few folders
+    stamps = [_stamp(path, channel, real_folder) for path in paths]
+    for i, (where, stamp) in enumerate(stamps):
+        known = index.get(where)
+        if stamp and known and known[: len(stamp)] == stamp:
+            found[i] = AudioInfo(*known[len(stamp) :])
+    if on_progress and found:
+        on_progress(len(found))
+    missing = [i for i in range(len(paths)) if i not in found]
+    if not missing:
+        return [found[i] for i in range(len(paths))]
+
+    faults: dict[int, AudioError] = {}
+    pool = ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1), thread_name_prefix="probe")
+    try:
+        jobs = {pool.submit(probe, paths[i], channel): i for i in missing}
+        for job in as_completed(jobs):
+            i = jobs[job]
+            try:
+                found[i] = job.result()
+            except AudioError as fault:
+                faults[i] = fault
+            if on_progress:
+                on_progress(len(found) + len(faults))
+    finally:  # what was decoded before an interruption is not decoded again
+        pool.shutdown(wait=True, cancel_futures=True)
+        index.update({stamps[i][0]: [*stamps[i][1], *astuple(found[i])] for i in missing if i in found})
+        _write_index(cache, index)
+    if faults:
+        first = "; ".join(str(faults[i]) for i in sorted(faults)[:5])
+        rest = f" More: {few([paths[i] for i in sorted(faults)[5:]])}" if len(faults) > 5 else ""
+        raise AudioError(f"{len(faults)} of {len(paths)} audio files cannot be used: {first}{rest}")
+    return [found[i] for i in range(len(paths))]
+
+
+def _decode(path: Path, channel: str) -> tuple[np.ndarray, int, int]:
+    """Samples of one channel at the file's own rate (n,), that rate in Hz, and the file's number of channels."""
+    if channel not in CHANNELS:
+        raise AudioError(f"channel rule {channel!r} is unknown. Accepted: {', '.join(CHANNELS)}")
+    _check_bytes(path)
+    try:
+        with soundfile.SoundFile(path) as file:
+            promised, rate = file.frames, file.samplerate
+            samples = file.read(dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as fault:
+        raise AudioError(
+            f"{path}: cannot be decoded ({fault}). Readable are wav, flac, ogg, opus and mp3. {_AGAIN}"
+        ) from None
+    if not len(samples):
+        raise AudioError(f"{path}: holds no samples. {_AGAIN}")
+    if len(samples) < promised:
+        raise AudioError(f"{path}: truncated, {len(samples)} of {promised} samples are there. {_AGAIN}")
+    channels = samples.shape[1]
+    mono = _one_channel(path, samples, channel)
+    if not np.isfinite(mono).all():
+        raise AudioError(f"{path}: {int((~np.isfinite(mono)).sum())} samples are NaN or infinite. {_AGAIN}")
+    return mono, rate, channels
+
+
+def _one_channel(path: Path, samples: np.ndarray, channel: str) -> np.ndarray:
+    """Apply the channel rule to samples of shape (n, channels)."""
+    channels = samples.shape[1]
+    if channels == 1:
+        return samples[:, 0]
+    if channel == "mono":
+        raise AudioError(
+            f"{path}: {channels} channels, and the corpus declares that its files have one. If that is how it is "
+            'published, its adapter must choose: `channel = "left"`, `channel = "right"` or `channel = "mean"`'
+        )
+    if channel == "mean":
+        mean: np.ndarray = samples.mean(axis=1, dtype=np.float32)
+        return mean
+    return samples[:, 0] if channel == "left" else samples[:, 1]
+
+
+def _check_bytes(path: Path) -> None:
+    """Refuse what is no audio file, or less of one than its header promises, with the reason that fits.
+
+    libsndfile reads a truncated wav without complaint and calls everything else "format not recognised".
+    """
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            head = file.read(512)
+            promised = _promised_bytes(file, size) if head[:4] == b"RIFF" and head[8:12] == b"WAVE" else 0
+    except FileNotFoundError:
+        raise AudioError(f"{path}: does not exist. {_AGAIN}") from None
+    except OSError as fault:
+        raise AudioError(f"{path}: cannot be opened ({fault.strerror}). Check its permissions.") from None
+    if not size:
+        raise AudioError(f"{path}: empty (0 bytes). {_AGAIN}")
+    if promised > size:
+        raise AudioError(f"{path}: truncated, {size} of {promised} bytes are there. {_AGAIN}")
+    if head.startswith(b"version https://git-lfs"):
+        raise AudioError(f"{path}: a git-LFS pointer, not audio. Run `git lfs pull` in its repository.")
+    if head.startswith(b"\x00\x05\x16\x07"):
+        raise AudioError(f"{path}: an AppleDouble twin made by macOS, not audio. Delete the `._` files.")
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
+        raise AudioError(f"{path}: a web page or XML, not audio: the download failed. Download it again.")
+    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
+        start = head[:40].decode("ascii").strip()
+        raise AudioError(f"{path}: text, not audio (it begins {start!r}): the download failed. Download it again.")
+
+
+def _promised_bytes(file: Any, size: int) -> int:
+    """Where a RIFF file's `data` chunk ends by its own header; 0 if that does not say (no chunk, or streamed)."""
+    at = 12
+    while at + 8 <= size:
+        file.seek(at)
+        name, length = struct.unpack("<4sI", file.read(8))
+        if name == b"data":
+            return at + 8 + length if 0 < length < _STREAMED else 0
+        at += 8 + length + length % 2
+    return 0
+
+
+def _stamp(path: Path, channel: str, real_folder: Callable[[Path], str]) -> tuple[str, list[Any]]:
+    """Where a file really lies, and what changes when its audio does; empty for a file that is not there."""
+    where = f"{real_folder(path.parent)}{os.sep}{path.name}"
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        return where, [status.st_size, status.st_mtime_ns, channel]
+    return where, []
+
+
+def _read_index(cache: Path | None) -> dict[str, list[Any]]:
+    if cache is None:
+        return {}
+    try:
+        content = json.loads(cache.read_bytes())
+        entries = content["files"] if content["version"] == INDEX_VERSION else {}
+        return {where: row for where, row in entries.items() if len(row) == 7}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _write_index(cache: Path | None, index: dict[str, list[Any]]) -> None:
+    if cache is None:
+        return
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with _replacing(cache) as temporary:
+            temporary.write_text(json.dumps({"version": INDEX_VERSION, "files": index}), encoding="utf-8")
+    except OSError as fault:
+        raise StorageError(
+            f"{cache}: cannot be written ({fault.strerror}). Choose another folder for the cache."
+        ) from None
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its place at the end, so that nobody ever reads half of it."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        yield Path(name)
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
