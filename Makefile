@@ -1,0 +1,57 @@
+# Each target sets itself up in .venv; all it needs is Python (3.11 to 3.13, with venv) and make.
+# PYTHON=/path/to/python chooses the Python; otherwise the first that works is taken.
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python -P -m
+LOG := $(VENV)/install.log
+CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
+FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+# The stamp follows the content of pyproject.toml, not its date, and the folder that the editable install points to.
+STAMP := $(VENV)/.installed-$(shell { pwd; echo "$(PYTHON)"; cat pyproject.toml; } | cksum | cut -d ' ' -f 1)
+
+.PHONY: help demo test test-slow lint types bench clean
+
+help:
+	@echo "make demo       benchmark GLAM on a small synthetic corpus"
+	@echo "make test       ruff, mypy and the tests"
+	@echo "make test-slow  all tests, the slow ones too"
+	@echo "make lint       ruff only;  make types: mypy only"
+	@echo "make bench      measure speed (pytest-benchmark)"
+	@echo "make clean      remove .venv and caches; runs/ stays"
+
+demo: $(STAMP)
+	@$(BIN)/sertbench run --model glam --dataset demo --seeds 1 --epochs 6
+
+test: lint types
+	@$(RUN) pytest -q
+
+test-slow: $(STAMP)
+	@$(RUN) pytest -q -m "slow or not slow"
+
+lint: $(STAMP)
+	@$(RUN) ruff check --quiet .
+	@$(RUN) ruff format --check --quiet . || { echo "not formatted: run $(BIN)/ruff format ." >&2; exit 1; }
+
+types: $(STAMP)
+	@$(RUN) mypy --no-error-summary
+
+bench: $(STAMP)
+	@$(RUN) pytest -q --benchmark-only tests/benchmarks
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .benchmarks .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+$(STAMP):
+	@if [ -n "$(PYTHON)" ] || ! $(BIN)/python -c 'import pip; $(FITS)' 2>/dev/null; then \
+	  for python in $(CANDIDATES) ""; do "$$python" -c '$(FITS)' 2>/dev/null && break; done; \
+	  if [ -z "$$python" ]; then \
+	    echo "No Python from 3.11 to 3.13 with venv among: $(CANDIDATES). Say which: make PYTHON=/path/to/python" >&2; exit 1; \
+	  fi; \
+	  "$$python" -m venv --clear $(VENV) || exit 1; \
+	fi
+	@echo "Installing sertbench into $(VENV) for $$($(BIN)/python -V): once, a few minutes (log: $(LOG))"
+	@$(BIN)/python -m pip install --quiet --editable '.[dev]' >$(LOG) 2>&1 || { \
+	  tail -n 30 $(LOG) >&2; echo "The installation failed; the end of $(LOG) is above." >&2; exit 1; }
+	@rm -f $(VENV)/.installed-*
+	@touch $@
