@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -92,6 +93,10 @@ class Corpus(ABC):
         its audio), naming the files.
         """
 
+    def prepare(self, cache: Path) -> Path | None:  # noqa: ARG002 - most corpora are the user's to get
+        """Corpora that make their own data write it below `cache` and return its folder."""
+        return None
+
     def expected_ids(self) -> frozenset[str]:
         """All published utterance ids, where they can be told; empty if not. Lets an error name what is missing."""
         return frozenset()
@@ -170,6 +175,74 @@ def select(corpus: Corpus, name: str, root: Path, label_set: LabelSet, subset: s
     return chosen
 
 
+def wav_files(root: Path) -> list[Path]:
+    """All wav files below `root`, sorted, without the `._` twins that macOS archives add."""
+    return sorted(p for p in root.rglob("*") if p.suffix.lower() == ".wav" and not p.name.startswith("."))
+
+
+def locate(name: str, corpus: Corpus, data: Path | None, cache: Path) -> Path:
+    """The corpus's folder: `data` (--data), else $SERTBENCH_DATA/<name>, else what the corpus itself makes in `cache`.
+
+    Raises CorpusError if that is no folder with something in it, or if there is none: with how to get the corpus.
+    """
+    if data is not None:
+        return _filled(data.expanduser(), name, corpus, "--data")
+    if shelf := os.environ.get("SERTBENCH_DATA"):
+        folder = Path(shelf).expanduser() / name
+        if folder.exists():
+            return _filled(folder, name, corpus, "$SERTBENCH_DATA")
+    if made := corpus.prepare(cache):
+        return made
+    tried = f" ({Path(shelf) / name} does not exist)" if shelf else ""
+    raise CorpusError(
+        f"where is {name}?{tried} Get it: {corpus.access} (licence: {corpus.licence}.) Then either add "
+        f"`--data PATH`, or put it into a folder {name!r} beside your other corpora and `export SERTBENCH_DATA=PARENT`."
+        f" It must contain: {corpus.layout}"
+    )
+
+
+def _filled(folder: Path, name: str, corpus: Corpus, source: str) -> Path:
+    if not folder.exists():
+        fault = "does not exist"
+    elif not folder.is_dir():
+        fault = "is a file, not a folder"
+    elif not any(folder.iterdir()):
+        fault = "is empty"
+    else:
+        return folder
+    raise CorpusError(f"{folder} ({source}) {fault}. For {name} it must contain: {corpus.layout}. {corpus.access}")
+
+
+def build_manifest(
+    name: str,
+    corpus: Corpus,
+    root: Path,
+    label_set: LabelSet,
+    subset: str = "all",
+    cache: Path | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Manifest:
+    """Select the utterances and probe their audio; hashes and durations are kept in `cache` (a folder).
+
+    Raises CorpusError as `select` does, and AudioError for files that cannot be used.
+    """
+    from sertbench import audio  # decoding needs numpy; listing corpora does not
+
+    chosen = select(corpus, name, root, label_set, subset)
+    index = cache / "audio-index" / f"{name}.json" if cache else None
+    infos = audio.probe_all([u.path for u in chosen], corpus.channel, index, on_progress)
+    return Manifest(
+        corpus=name,
+        label_set=label_set.name,
+        subset=subset,
+        classes=label_set.classes,
+        utterances=tuple(chosen),
+        targets=tuple(label_set.classes.index(label_set.mapping[u.label]) for u in chosen),
+        audio_sha256=tuple(info.sha256 for info in infos),
+        seconds=tuple(info.seconds for info in infos),
+    )
+
+
 def check_ids(corpus: Corpus, name: str, root: Path, found: list[Utterance]) -> None:
     """Refuse ids that occur twice, and ids that are missing from or unknown to the published corpus."""
     repeated = [i for i, n in Counter(u.id for u in found).items() if n > 1]
@@ -195,9 +268,7 @@ def check_counts(name: str, label_set: LabelSet, subset: str, chosen: list[Utter
     wrong = [f"{c}: {counted[c]} instead of {n}" for c, n in published.items() if counted[c] != n]
     if subset == "all":
         talkers = Counter(u.speaker for u in chosen)
-        wrong += [
-            f"speaker {s}: {talkers[s]} instead of {n}" for s, n in label_set.speakers.items() if talkers[s] != n
-        ]
+        wrong += [f"speaker {s}: {talkers[s]} instead of {n}" for s, n in label_set.speakers.items() if talkers[s] != n]
         if label_set.speakers:
             wrong += [f"speaker {s}: not in the corpus" for s in sorted(set(talkers) - set(label_set.speakers))]
     if wrong:
