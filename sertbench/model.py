@@ -86,7 +86,7 @@ class NeuralModel(nn.Module):
         """
         return {}
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor:  # noqa: ARG002 - plug-ins name their own arguments
         """Give one row of logits per window or utterance: (B, n_classes)."""
         raise PluginError(f"{type(self).__name__} has no forward method: define `forward(self, x)`")
 
@@ -96,8 +96,8 @@ class Examples:
     """What an Estimator sees of one part of a fold: utterances in manifest order and, if asked for, their functionals.
 
     `functionals` is (n, 2 * F), float32: mean and standard deviation over time of each feature row, or (n, 0) if the
-    recipe names no features. `targets` (n,) are class indices; they are absent (None) for the part to be predicted, where
-    the utterances also come without their labels.
+    recipe names no features. `targets` (n,) are class indices; they are None for the part to be predicted, whose
+    utterances also come without their labels.
     """
 
     utterances: tuple[Utterance, ...]

@@ -1,6 +1,6 @@
 """Protocols: named, versioned, hashed splits. A split is a table of (utterance, fold, role); making one is pure.
 
-Adapters name their protocols as data: `protocols = (GroupFolds("speaker5", version=1, key="speaker", groups=...), ...)`.
+Adapters name their protocols as data: `protocols = (GroupFolds("speaker5", 1, key="speaker", groups=...), ...)`.
 """
 
 from __future__ import annotations
@@ -44,9 +44,7 @@ class Split:
     @cached_property
     def sha256(self) -> str:
         """Hash of the table of (utterance id, fold, role): the same table is the same hash on any machine."""
-        rows = sorted(
-            (self.ids[i], fold.name, role) for fold in self.folds for role in ROLES for i in fold.part(role)
-        )
+        rows = sorted((self.ids[i], fold.name, role) for fold in self.folds for role in ROLES for i in fold.part(role))
         return hashlib.sha256(json.dumps([self.protocol, rows]).encode()).hexdigest()
 
 
@@ -65,6 +63,10 @@ class Protocol(Interface):
     def summary(self) -> str:
         """One line for `sertbench list protocols`."""
 
+    @property
+    def promises(self) -> Mapping[str, str]:
+        """Fields that roles do not share: field -> "all" pairs of roles, or only pairs with the "test" part."""
+
     def split(self, utterances: Sequence[Utterance]) -> Split:
         """Fold utterances (sorted by id). Raises ProtocolError if they do not fit."""
 
@@ -82,6 +84,11 @@ class GroupFolds:
     key: str  #                               an Utterance field: "speaker", "session"
     groups: Mapping[str, tuple[str, ...]]  #  group name -> values of the key
     summary: str = ""
+
+    @property
+    def promises(self) -> Mapping[str, str]:
+        """No role shares a group or a speaker with another."""
+        return {self.key: "all", "speaker": "all"}
 
     def split(self, utterances: Sequence[Utterance]) -> Split:
         """Fold the utterances; every value of the key must belong to exactly one group."""

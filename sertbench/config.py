@@ -1,0 +1,94 @@
+"""One frozen RunConfig: defaults, then a TOML file, then flags. Light: no numpy, no torch."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from sertbench.errors import ConfigError, unknown
+
+
+def option(default: Any, text: str, *, least: int | None = None) -> Any:
+    """A field with the sentence that --help shows, and the least value of a number."""
+    return field(default=default, metadata={"help": text, "least": least})
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All that can be said about a run. None means: the model's recipe, the corpus's default, or sertbench's choice."""
+
+    model: str = option("", "plug-in name, or path/to/file.py[:Class]")
+    dataset: str = option("", "corpus name, or path/to/adapter.py[:Class]")
+    data: str | None = option(None, "folder of the corpus (default: $SERTBENCH_DATA/<name>)")
+    labels: str | None = option(None, "label set (default: the corpus's first)")
+    subset: str = option("all", "part of the corpus, e.g. improvised or scripted for iemocap")
+    protocol: str | None = option(None, "cross-validation protocol (default: the corpus's first)")
+    trials: int = option(10, "Optuna trials per outer fold; 0: the recipe as published", least=0)
+    seeds: int = option(5, "how many seeds each fold is fitted with", least=1)
+    epochs: int | None = option(None, "most epochs per fit (default: the recipe's)", least=1)
+    device: str = option("auto", "auto, cpu or cuda")
+    precision: str = option("auto", "auto, fp32 or bf16")
+    workers: int | None = option(None, "fits at the same time (default: one per CPU core, one on a GPU)", least=1)
+    allow_leak: bool = option(False, "run although the folds leak; the row is stamped and never ranked")
+    runs: str = option("runs", "folder for fits and result bundles")
+    leaderboards: str = option("leaderboards", "folder for the leaderboard tables")
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(RunConfig)
+        for f in fields(self):
+            check(f.name, getattr(self, f.name), hints[f.name], f.metadata["least"])
+        for name in ("model", "dataset"):
+            if not getattr(self, name):
+                raise ConfigError(f"--{name} is missing. `sertbench list {name}s` shows what there is")
+
+
+def check(name: str, value: Any, hint: Any, least: int | None) -> None:
+    """Refuse a value of the wrong type or out of range."""
+    accepted = getattr(hint, "__args__", (hint,))
+    if type(value) not in accepted:
+        names = " or ".join("nothing" if t is type(None) else t.__name__ for t in accepted)
+        raise ConfigError(f"{name} = {value!r} is not accepted: expected {names}")
+    if least is not None and value is not None and value < least:
+        raise ConfigError(f"{name} = {value} is not accepted: expected a whole number of at least {least}")
+
+
+def load(path: Path | None, flags: Mapping[str, Any]) -> RunConfig:
+    """Defaults < TOML file < flags. `flags` holds only what was typed.
+
+    Raises ConfigError for a file that cannot be read, an unknown key, or a value that is not accepted.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text())
+        except OSError as error:
+            raise ConfigError(f"--config {path}: {error.strerror}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"--config {path} is not TOML: {error}") from error
+    known = {f.name for f in fields(RunConfig)}
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"--config {path}: {unknown('option', key, known)}")
+    return RunConfig(**{**values, **flags})
+
+
+def dump(config: RunConfig) -> str:
+    """The configuration as TOML; `load` gives the same configuration back. None is left out, being the default."""
+    import tomli_w
+
+    return tomli_w.dumps({k: v for k, v in asdict(config).items() if v is not None})
+
+
+def resolved(config: RunConfig, **values: Any) -> RunConfig:
+    """The same configuration with its open choices filled in."""
+    return replace(config, **values)
+
+
+def cache_folder() -> Path:
+    """Where decoded indexes, features and the demo corpus are kept: $SERTBENCH_CACHE, else ~/.cache/sertbench."""
+    named = os.environ.get("SERTBENCH_CACHE")
+    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sertbench"

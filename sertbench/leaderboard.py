@@ -1,0 +1,251 @@
+"""The leaderboard: one row per (model, corpus, label set, subset, protocol, budget), written from bundles only.
+
+`leaderboards/<corpus>.csv` holds all rows of a corpus. Rows are ranked only within a table: the same label set, subset,
+protocol (by hash) and membership. Equal rank means: not told apart by the paired comparison clustered by speaker.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from sertbench import bundle
+from sertbench.errors import BundleError, StorageError
+from sertbench.results import Predictions
+
+Row = dict[str, Any]
+
+# A name ending in "_*" stands for one column per fold, class or style.
+COLUMNS = (
+    "rank", "model", "corpus", "label_set", "subset", "protocol", "board", "ranked", "unranked_reason",
+    "uar_pooled_mean", "uar_ci95_lo", "uar_ci95_hi", "uar_pooled_seed_sd", "wa", "macro_f1", "weighted_f1",
+    "uar_foldmean", "uar_fold_sd", "uar_fold_*", "recall_*", "uar_style_*", "worst_speaker", "worst_speaker_uar",
+    "val_uar", "val_test_gap", "ece", "nll", "ci_unit",
+    "n_utt_expected", "n_utt_scored", "n_folds", "n_seeds", "seeds",
+    "hpo_scope", "hpo_trials", "max_epochs", "selection_metric", "selection_on",
+    "speaker_independent", "text_independent", "val_speaker_overlap", "leaky", "synthetic",
+    "model_family", "model_year", "paper", "n_params", "features", "window_seconds", "hop_seconds", "norm", "mixup",
+    "average", "optimiser", "class_weighting", "modality", "sample_rate",
+    "device", "precision", "train_seconds_per_fit", "wall_seconds", "predict_rtf",
+    "row_id", "date_utc", "bundle", "schema_version", "sertbench_version", "git_sha", "dirty", "python", "torch", "os",
+    "corpus_manifest_sha256", "protocol_sha256", "model_code_sha256", "predictions_sha256", "run_json_sha256", "licence",
+)  # fmt: skip
+
+KEY = (
+    "model",
+    "corpus",
+    "label_set",
+    "subset",
+    "protocol",
+    "hpo_trials",
+    "seeds",
+    "max_epochs",
+    "device",
+    "precision",
+    "leaky",
+)
+TABLE = ("corpus", "label_set", "subset", "protocol_sha256", "corpus_manifest_sha256")
+
+
+def row_of(run: Mapping[str, Any], folder: Path) -> Row:
+    """The row of a finished bundle: every cell follows from run.json."""
+    model, corpus, protocol, config = run["model"], run["corpus"], run["protocol"], run["config"]
+    recipe, figures, flags = model["recipe"], run["figures"], protocol["flags"]
+    scopes = {t["scope"] for t in run["tuning"]}
+    reason = unranked_reason(corpus, protocol)
+    return {
+        "model": model["name"],
+        "corpus": corpus["name"],
+        "label_set": corpus["label_set"],
+        "subset": corpus["subset"],
+        "protocol": protocol["name"],
+        "board": "main",
+        "ranked": not reason,
+        "unranked_reason": reason,
+        **figures,
+        "val_uar": run["val_uar"],
+        "val_test_gap": round(run["val_uar"] - figures["uar_foldmean"], 2),
+        "n_utt_expected": corpus["n_utterances"],
+        "hpo_scope": "perfold" if "perfold" in scopes else "fixed",
+        "hpo_trials": config["trials"],
+        "max_epochs": recipe["epochs"],
+        "selection_metric": "uar",
+        "selection_on": "val",
+        **{name: flags[name] for name in ("speaker_independent", "text_independent", "val_speaker_overlap")},
+        "leaky": protocol["leaky"],
+        "synthetic": corpus["synthetic"],
+        "model_family": model["family"],
+        "model_year": model["year"] or None,
+        "paper": model["paper"],
+        "n_params": model["n_parameters"],
+        "features": recipe["features"]["kind"] if recipe["features"] else "none",
+        "window_seconds": recipe["window"],
+        "hop_seconds": recipe["hop"],
+        "norm": recipe["normalise"],
+        "mixup": recipe["mixup"],
+        "average": recipe["average"],
+        "optimiser": recipe["optimiser"],
+        "class_weighting": recipe["class_weights"],
+        "modality": "audio",
+        "sample_rate": 16000,
+        "device": run["compute"]["device"],
+        "precision": run["compute"]["precision"],
+        **{name: run["timing"][name] for name in ("train_seconds_per_fit", "wall_seconds")},
+        "predict_rtf": f"{run['timing']['predict_rtf']:.5f}",
+        "row_id": run["row_id"],
+        "date_utc": run["date_utc"],
+        "bundle": folder.name,
+        "schema_version": run["schema_version"],
+        "sertbench_version": run["environment"]["sertbench"],
+        "git_sha": run["environment"]["git_sha"],
+        "dirty": run["environment"]["git_dirty"],
+        **{name: run["environment"][name] for name in ("python", "torch", "os")},
+        "corpus_manifest_sha256": corpus["manifest_sha256"],
+        "protocol_sha256": protocol["sha256"],
+        "model_code_sha256": model["source_sha256"],
+        "predictions_sha256": run["files"]["predictions.parquet"],
+        "run_json_sha256": bundle.file_sha256(folder / "run.json"),
+        "licence": corpus["licence"],
+    }
+
+
+def unranked_reason(corpus: Mapping[str, Any], protocol: Mapping[str, Any]) -> str:
+    """Why a row is not ranked; empty if it is."""
+    if corpus["synthetic"]:
+        return "synthetic corpus"
+    if protocol["leaky"]:
+        return "leaky folds"
+    if not protocol["flags"]["speaker_independent"]:
+        return "speaker-dependent protocol"
+    return str(corpus["unranked"])
+
+
+def header(rows: Sequence[Row]) -> list[str]:
+    """The columns of a table with these rows, in the schema's order."""
+    present = list(dict.fromkeys(name for row in rows for name in row))
+    names: list[str] = []
+    for column in COLUMNS:
+        if column.endswith("_*"):
+            names += [n for n in present if n.startswith(column[:-1]) and n not in COLUMNS]
+        else:
+            names.append(column)
+    return names
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a leaderboard file as text; none if it does not exist."""
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise StorageError(f"{path} cannot be read as a leaderboard: {error}. Move it away and run again") from error
+    if rows and not set(KEY) <= set(rows[0]):
+        missing = sorted(set(KEY) - set(rows[0]))
+        raise StorageError(f"{path} is not a sertbench leaderboard: it lacks {', '.join(missing)}. Move it away")
+    return [dict(row) for row in rows]
+
+
+def text_of(value: object) -> str:
+    """How a value stands in the CSV."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(int(value))
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def write(path: Path, rows: Sequence[Row]) -> None:
+    """Write a leaderboard in one step."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, header(rows), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: text_of(v) for k, v in row.items()} for row in rows)
+    bundle.write_text(path, out.getvalue())
+
+
+def key_of(row: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
+    """What identifies a row, as text."""
+    return tuple(text_of(row.get(name)) for name in names)
+
+
+def add(folder: Path, row: Row, runs: Path) -> tuple[Path, list[Row]]:
+    """Put a row into its corpus's leaderboard, replacing an older one of the same key, and rank anew.
+
+    Safe against other processes that write the same file. Gives the file and all its rows.
+    """
+    path = folder / f"{row['corpus']}.csv"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f".{path.name}.lock", timeout=60):
+            old = [r for r in read(path) if key_of(r, KEY) != key_of(row, KEY)]
+            rows = ranked([*old, row], runs)
+            write(path, rows)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write the leaderboard {path}: {error.strerror or error}. "
+            "Make the folder writable or choose another one with --leaderboards; the bundle is kept"
+        ) from error
+    return path, rows
+
+
+def ranked(rows: Sequence[Row], runs: Path) -> list[Row]:
+    """Rank every table within the rows; rows that are not to be ranked come last in theirs, without a rank."""
+    tables: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        tables.setdefault(key_of(row, TABLE), []).append(dict(row))
+    result: list[Row] = []
+    for _, members in sorted(tables.items()):
+        members.sort(key=lambda r: (text_of(r["ranked"]) != "1", -float(r["uar_pooled_mean"]), r["model"]))
+        contenders = [r for r in members if text_of(r["ranked"]) == "1"]
+        for row, rank in zip(contenders, tie_groups(contenders, runs), strict=True):
+            row["rank"] = rank
+        result += members
+    return result
+
+
+def tie_groups(rows: Sequence[Row], runs: Path) -> list[object]:
+    """Ranks of rows sorted by UAR. A row whose bundle is not at hand cannot be compared and keeps no rank."""
+    from sertbench.statistics import compare, ranks
+
+    at_hand: list[tuple[int, Predictions]] = []
+    for position, row in enumerate(rows):
+        try:
+            folder = runs / str(row["bundle"])
+            at_hand.append((position, bundle.load_predictions(folder, bundle.load_run(folder))))
+        except BundleError:
+            continue
+    result: list[object] = [""] * len(rows)
+
+    def p_value(leader: int, other: int) -> float:
+        a, b = at_hand[leader][1], at_hand[other][1]
+        y, n = a.column("target"), len(a.classes)
+        p: float = compare(y, a.labels, b.labels, a.column("speaker"), n).p_value
+        return p
+
+    uars = [float(rows[position]["uar_pooled_mean"]) for position, _ in at_hand]
+    for (position, _), rank in zip(at_hand, ranks(uars, p_value), strict=True):
+        result[position] = rank
+    return result
+
+
+def shown(rows: Sequence[Row], mine: str) -> tuple[list[str], list[list[str]]]:
+    """Columns and lines of a short table for the screen; the row with the id `mine` has a star."""
+    columns = ["rank", "model", "UAR [95 %]", "seed SD", "WA", "macro F1", "weighted F1", "fold SD", "seeds", "trials"]
+    lines = []
+    for row in rows:
+        t = {name: text_of(value) for name, value in row.items()}
+        star = " *" if t["row_id"] == mine else ""
+        lines.append([
+            t.get("rank") or "-", t["model"] + star,
+            f"{t['uar_pooled_mean']} [{t['uar_ci95_lo']}, {t['uar_ci95_hi']}]",
+            t["uar_pooled_seed_sd"] or "-", t["wa"], t["macro_f1"], t["weighted_f1"], t["uar_fold_sd"] or "-",
+            t["n_seeds"], t["hpo_trials"],
+        ])  # fmt: skip
+    return columns, lines

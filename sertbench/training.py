@@ -1,0 +1,316 @@
+"""The one training loop of all neural models, and prediction. It yields events and prints nothing.
+
+Everything here is deterministic: the same network, data, seed, device and precision give the same weights bit for bit.
+Fits run on one CPU thread each (see `executors`), because the sum of a product depends on how many threads share it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sertbench.errors import ConfigError, TrainingError, unknown
+from sertbench.model import NeuralModel, Recipe
+from sertbench.scores import score
+
+PREDICT_BATCH = 32  # larger batches leave the CPU's caches and are slower
+
+
+class Source(Protocol):
+    """Where the loop gets its batches: a FeatureStore, or a view of one that refuses sealed items."""
+
+    def batch(self, items: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Give x (B, F, T) float32 and valid frames (B,) int64 of the items."""
+
+    def moments(self, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Give mean and standard deviation (F, 1) over all frames of the items."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One role of a fold, as items (windows or whole utterances) of a store.
+
+    `items` (n_items,) are positions in the store, `owner` (n_items,) says to which of the part's utterances an item
+    belongs, `targets` (n_utterances,) are class indices.
+    """
+
+    items: np.ndarray
+    owner: np.ndarray
+    targets: np.ndarray
+
+
+@dataclass(frozen=True)
+class EpochEnd:
+    """What is known after one epoch."""
+
+    epoch: int  #           from 1
+    loss: float  #          mean training loss of the epoch
+    val_uar: float  #       unweighted average recall on the validation part, 0 to 1
+    val_loss: float  #      cross-entropy of the utterance probabilities on the validation part
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The outcome of a fit: the weights of the epoch with the best validation UAR (the earliest of equals)."""
+
+    state: dict[str, Tensor]
+    best_epoch: int
+    val_uar: float
+    history: tuple[EpochEnd, ...]
+    pruned: bool
+
+
+def resolve_device(name: str) -> str:
+    """Turn "auto", "cpu" or "cuda" into what is used."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(unknown("device", name, ("auto", "cpu", "cuda")))
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda: torch finds no CUDA device here. Use --device cpu or auto")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def resolve_precision(name: str, device: str) -> str:
+    """Turn "auto", "fp32" or "bf16" into what is used: "auto" is bf16 where the hardware multiplies it natively."""
+    if name not in ("auto", "fp32", "bf16"):
+        raise ConfigError(unknown("precision", name, ("auto", "fp32", "bf16")))
+    if name != "auto":
+        return name
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}  # torch >= 2.12
+    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "fp32"
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how precisely a fit computes: "cpu" or "cuda", "fp32" or "bf16"."""
+
+    device: str
+    precision: str
+
+    @classmethod
+    def resolve(cls, device: str, precision: str) -> Compute:
+        """Resolve "auto" for both."""
+        device = resolve_device(device)
+        return cls(device, resolve_precision(precision, device))
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context in which networks compute; parameters, losses and averages stay in float32."""
+        return torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+
+class Normaliser(nn.Module):
+    """Per-row standardisation with the moments of the training part, or nothing. Frames past the length stay zero."""
+
+    mean: Tensor | None
+    std: Tensor | None
+
+    def __init__(self, mean: Tensor | None, std: Tensor | None) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Standardise x (B, F, T)."""
+        if self.mean is None or self.std is None:
+            return x
+        x = (x - self.mean) / self.std
+        valid = torch.arange(x.shape[2], device=x.device) < lengths[:, None]
+        return x * valid[:, None]
+
+
+class Network(nn.Module):
+    """A model behind its normaliser: what is trained, saved and used for prediction."""
+
+    def __init__(self, model: NeuralModel, normaliser: Normaliser, whole: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.normaliser = normaliser
+        self.whole = whole
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Logits (B, n_classes) in float32."""
+        logits: Tensor = self.model(x, lengths) if self.whole else self.model(x)
+        return logits.float()
+
+
+def build(
+    cls: type[NeuralModel],
+    arguments: dict[str, object],
+    recipe: Recipe,
+    source: Source,
+    train_items: np.ndarray,
+    input_shape: tuple[int, int],
+    n_classes: int,
+    seed: int,
+) -> Network:
+    """Make the network of a fit: initialised from the seed, normaliser fitted on the training items alone."""
+    mean, std = map(torch.from_numpy, source.moments(train_items)) if recipe.normalise == "train" else (None, None)
+    torch.manual_seed(seed)
+    model = cls(input_shape, n_classes, **arguments)
+    return Network(model, Normaliser(mean, std), recipe.window is None)
+
+
+def make_optimiser(
+    recipe: Recipe, network: nn.Module
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """The optimiser and its per-epoch schedule."""
+    weights = [p for p in network.parameters() if p.requires_grad]
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    optimiser: torch.optim.Optimizer
+    if recipe.optimiser == "sgd":
+        optimiser = torch.optim.SGD(weights, rate, recipe.momentum, weight_decay=decay, nesterov=recipe.momentum > 0)
+    else:
+        kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
+        optimiser = kind(weights, lr=rate, weight_decay=decay)
+    schedulers = torch.optim.lr_scheduler
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    if recipe.schedule == "exponential":
+        schedule = schedulers.ExponentialLR(optimiser, recipe.gamma)
+    elif recipe.schedule == "step":
+        schedule = schedulers.StepLR(optimiser, recipe.step_size, recipe.gamma)
+    elif recipe.schedule == "cosine":
+        schedule = schedulers.CosineAnnealingLR(optimiser, recipe.epochs)
+    else:
+        schedule = schedulers.ConstantLR(optimiser, 1.0, 1)
+    return optimiser, schedule
+
+
+def batches(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Cut an order into batches; a last batch of one joins the one before, because batch normalisation needs two."""
+    cuts = list(range(size, len(order), size))
+    if cuts and len(order) - cuts[-1] == 1:
+        cuts.pop()
+    yield from np.split(order, cuts)
+
+
+def mixup(x: Tensor, lengths: Tensor, alpha: float, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Mix each item with another of its batch (Zhang et al., mixup, ICLR 2018): x', lengths', partner, lambda."""
+    lam = float(rng.beta(alpha, alpha))
+    partner = torch.from_numpy(rng.permutation(len(x))).to(x.device)
+    return lam * x + (1 - lam) * x[partner], torch.maximum(lengths, lengths[partner]), partner, lam
+
+
+def train_epoch(
+    network: Network,
+    recipe: Recipe,
+    source: Source,
+    part: Part,
+    optimiser: torch.optim.Optimizer,
+    weight: Tensor | None,
+    rng: np.random.Generator,
+    compute: Compute,
+) -> float:
+    """One pass over the training items in random order; gives the mean loss."""
+    network.train()
+    targets = torch.from_numpy(part.targets[part.owner]).to(compute.device)
+    total = torch.zeros((), device=compute.device)
+
+    def loss_of(logits: Tensor, y: Tensor) -> Tensor:
+        return functional.cross_entropy(logits, y, weight, label_smoothing=recipe.label_smoothing)
+
+    for chosen in batches(rng.permutation(len(part.items)), recipe.batch_size):
+        x, lengths = (t.to(compute.device) for t in source.batch(part.items[chosen]))
+        y = targets[torch.from_numpy(chosen).to(compute.device)]
+        x = network.normaliser(x, lengths)
+        partner, lam = None, 1.0
+        if recipe.mixup > 0:
+            x, lengths, partner, lam = mixup(x, lengths, recipe.mixup, rng)
+        with compute.autocast():
+            logits = network(x, lengths)
+        loss = loss_of(logits, y)
+        if partner is not None:
+            loss = lam * loss + (1 - lam) * loss_of(logits, y[partner])
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
+        optimiser.step()
+        total += loss.detach() * len(chosen)
+    return float(total) / len(part.items)
+
+
+@torch.inference_mode()
+def predict(
+    network: Network,
+    recipe: Recipe,
+    source: Source,
+    items: np.ndarray,
+    owner: np.ndarray,
+    n_utterances: int,
+    compute: Compute,
+) -> np.ndarray:
+    """Class probabilities per utterance, (n_utterances, n_classes) float32: items are averaged as the recipe says."""
+    network.eval()
+    total = torch.zeros(n_utterances, network.model.n_classes, dtype=torch.float64)
+    for start in range(0, len(items), PREDICT_BATCH):
+        part = slice(start, start + PREDICT_BATCH)
+        x, lengths = (t.to(compute.device) for t in source.batch(items[part]))
+        with compute.autocast():
+            logits = network(network.normaliser(x, lengths), lengths)
+        outputs = logits if recipe.average == "logits" else logits.softmax(1)
+        total.index_add_(0, torch.from_numpy(owner[part]), outputs.double().cpu())
+    mean = total / torch.from_numpy(np.bincount(owner, minlength=n_utterances))[:, None]
+    probabilities: np.ndarray = (mean.softmax(1) if recipe.average == "logits" else mean).float().numpy()
+    return probabilities
+
+
+def train(
+    network: Network,
+    recipe: Recipe,
+    source: Source,
+    train_part: Part,
+    val_part: Part,
+    seed: int,
+    compute: Compute,
+    stop_below: tuple[float, ...] = (),
+) -> Generator[EpochEnd, None, Fitted]:
+    """Train with early stopping on the validation UAR; yields after every epoch and returns the best epoch's weights.
+
+    `stop_below[e]`, if given, prunes the fit when its best validation UAR after epoch e + 1 is lower.
+    Raises TrainingError when the loss is no longer finite.
+    """
+    network.to(compute.device)
+    rng = np.random.default_rng(seed)
+    optimiser, schedule = make_optimiser(recipe, network)
+    n_classes = network.model.n_classes
+    weight = None
+    if recipe.class_weights:
+        counts = np.bincount(train_part.targets[train_part.owner], minlength=n_classes)
+        weight = torch.from_numpy(counts.sum() / (n_classes * np.maximum(counts, 1))).float().to(compute.device)
+    history: list[EpochEnd] = []
+    best, state, pruned = EpochEnd(0, np.inf, -1.0, np.inf, 0.0, 0.0), {}, False
+    for epoch in range(1, recipe.epochs + 1):
+        started, rate = time.perf_counter(), optimiser.param_groups[0]["lr"]
+        loss = train_epoch(network, recipe, source, train_part, optimiser, weight, rng, compute)
+        if not np.isfinite(loss):
+            raise TrainingError(
+                f"the training loss became {loss} in epoch {epoch} (learning rate {rate:g}). "
+                "Lower the learning rate, set clip_norm in the recipe, or run with --precision fp32"
+            )
+        schedule.step()
+        owner, targets = val_part.owner, val_part.targets
+        probabilities = predict(network, recipe, source, val_part.items, owner, len(targets), compute)
+        val_loss = float(-np.log(np.maximum(probabilities[np.arange(len(targets)), targets], 1e-12)).mean())
+        val_uar = score(targets, probabilities.argmax(1), n_classes).uar
+        history.append(EpochEnd(epoch, loss, val_uar, val_loss, rate, time.perf_counter() - started))
+        if val_uar > best.val_uar:
+            best = history[-1]
+            state = {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
+        yield history[-1]
+        if epoch <= len(stop_below) and best.val_uar < stop_below[epoch - 1]:
+            pruned = True
+            break
+        if epoch - best.epoch >= recipe.patience:
+            break
+    return Fitted(state, best.epoch, best.val_uar, tuple(history), pruned)
