@@ -20,11 +20,14 @@ class GLAM(NeuralModel):
 
     Zhu & Li, "Speech Emotion Recognition with Global-Aware Fusion on Multi-Scale Feature Representation", ICASSP 2022.
     The function is that of the authors' released code (904,078 parameters for 26 x 57 inputs and 4 classes), which
-    departs from the paper's figure: the gate goes through a tanh, ReLUs follow the norms and the global-aware block, and
-    the kernel that the figure calls spatial runs along time (and the temporal one along the coefficients).
+    departs from the paper's figure: the gate goes through a tanh, ReLUs follow the norms and the global-aware block,
+    and the kernel that the figure calls spatial runs along time (and the temporal one along the coefficients).
     """
 
-    paper = "Zhu & Li, Speech Emotion Recognition with Global-Aware Fusion on Multi-Scale Feature Representation, ICASSP 2022"
+    paper = (
+        "Zhu & Li, Speech Emotion Recognition with Global-Aware Fusion on Multi-Scale Feature Representation, "
+        "ICASSP 2022"
+    )
     family = "CNN + gMLP"
     year = 2022
     recipe = Recipe(

@@ -80,14 +80,15 @@ class MultiScaleTrunk(nn.Module):
         x = torch.cat([self.rows(x), self.frames(x)], 2).contiguous(memory_format=torch.channels_last)
         x = functional.max_pool2d(self.block1(x), 2)
         x = functional.max_pool2d(self.block2(x), 2)
-        return self.head(self.block3(x))
+        features: Tensor = self.head(self.block3(x))
+        return features
 
 
 class GatedMLP(nn.Module):
     """One gMLP block with a tanh gate: (B, n, d) to (B, n, d), n tokens of d features.
 
-    Liu et al., "Pay Attention to MLPs", NeurIPS 2021: half of the hidden units is gated by the other half, mixed over the
-    tokens by one dense matrix. As in g-mlp-pytorch with `act = Tanh()`, the gate is tanh(S v + s).
+    Liu et al., "Pay Attention to MLPs", NeurIPS 2021: half of the hidden units is gated by the other half, mixed over
+    the tokens by one dense matrix S. The tanh, which the paper does not have, is GLAM's: gate = tanh(S v + s).
     """
 
     def __init__(self, tokens: int, width: int, expansion: int = 4, init: float = 1e-3) -> None:
@@ -110,7 +111,7 @@ class GatedMLP(nn.Module):
 
 
 def linear_over_tokens(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x W^T + b for x (B, n, d), as a 1x1 convolution: oneDNN's is more than twice as fast on the CPU as MKL's product."""
+    """Give x W^T + b for x (B, n, d), as a 1x1 convolution, which oneDNN computes faster on a CPU than the product."""
     B, n, d = x.shape
     side = 8 if n % 8 == 0 else 1
     grid = x.reshape(B, n // side, side, d).permute(0, 3, 1, 2)  # channels last already: no copy

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -86,9 +87,11 @@ class NeuralModel(nn.Module):
         """
         return {}
 
-    def forward(self, *inputs: Tensor) -> Tensor:  # noqa: ARG002 - plug-ins name their own arguments
-        """Give one row of logits per window or utterance: (B, n_classes)."""
+    def _no_forward(self, *inputs: Tensor) -> Tensor:  # noqa: ARG002
         raise PluginError(f"{type(self).__name__} has no forward method: define `forward(self, x)`")
+
+    # One row of logits per window or utterance: (B, n_classes). An attribute, so that plug-ins may name their arguments.
+    forward: Callable[..., Tensor] = _no_forward
 
 
 @dataclass(frozen=True)
