@@ -52,6 +52,6 @@ $(STAMP):
 	fi
 	@echo "Installing sertbench into $(VENV) for $$($(BIN)/python -V): once, a few minutes (log: $(LOG))"
 	@$(BIN)/python -m pip install --quiet --editable '.[dev]' >$(LOG) 2>&1 || { \
-	  tail -n 30 $(LOG) >&2; echo "The installation failed; the end of $(LOG) is above." >&2; exit 1; }
+	  grep -v ^WARNING $(LOG) | tail -n 30 >&2; echo "The installation failed; the end of $(LOG) is above." >&2; exit 1; }
 	@rm -f $(VENV)/.installed-*
 	@touch $@

@@ -157,8 +157,9 @@ def _installed(kind: Kind) -> list[Source]:
     for entry in importlib.metadata.entry_points(group=f"sertbench.{kind}"):
         origin = f"package {entry.dist.name} {entry.dist.version}" if entry.dist else "an installed package"
         path = _locate(entry.module)
-        facts = _read(kind, path, entry.attr) if path else {}
-        found.append(Source(entry.name, kind, entry.name, origin, entry.module, path, entry.attr, **facts))
+        class_name = entry.attr or ""
+        facts = _read(kind, path, class_name) if path else {}
+        found.append(Source(entry.name, kind, entry.name, origin, entry.module, path, class_name, **facts))
     return found
 
 
