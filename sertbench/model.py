@@ -90,7 +90,7 @@ class NeuralModel(nn.Module):
     def _no_forward(self, *inputs: Tensor) -> Tensor:  # noqa: ARG002
         raise PluginError(f"{type(self).__name__} has no forward method: define `forward(self, x)`")
 
-    # One row of logits per window or utterance, (B, n_classes); an attribute, so that plug-ins name their own arguments.
+    # One row of logits per window or utterance: (B, n_classes). An attribute: plug-ins may name their arguments.
     forward: Callable[..., Tensor] = _no_forward
 
 
