@@ -11,8 +11,7 @@ import hashlib
 import json
 import os
 import struct
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import astuple, dataclass
 from functools import cache as memoise
@@ -221,25 +220,18 @@ def _read_index(cache: Path | None) -> dict[str, list[Any]]:
 
 
 def _write_index(cache: Path | None, index: dict[str, list[Any]]) -> None:
+    """Replace the index file in one step, so that nobody ever reads half of it."""
     if cache is None:
         return
+    part = cache.with_name(f".{cache.name}.{os.getpid()}.part")
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        with _replacing(cache) as temporary:
-            temporary.write_text(json.dumps({"version": INDEX_VERSION, "files": index}), encoding="utf-8")
+        part.write_text(json.dumps({"version": INDEX_VERSION, "files": index}), encoding="utf-8")
+        part.replace(cache)
     except OSError as fault:
         raise StorageError(
             f"{cache}: cannot be written ({fault.strerror}). Choose another folder for the cache."
         ) from None
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place at the end, so that nobody ever reads half of it."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        yield Path(name)
-        Path(name).replace(path)
     finally:
-        Path(name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
