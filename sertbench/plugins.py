@@ -7,10 +7,8 @@ text, so it needs neither torch nor a plug-in that can be imported; a plug-in is
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib
-import importlib.machinery
 import importlib.metadata
 import importlib.util
 import inspect
@@ -21,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
+from sertbench import plugin_text
 from sertbench.errors import PluginError, unknown
 
 if TYPE_CHECKING:
@@ -145,7 +144,15 @@ def _built_in(kind: Kind) -> list[Source]:
             "one. Use the `sertbench` command, `python -P`, or another folder."
         )
     return [
-        Source(path.stem, kind, path.stem, "built in", f"{package}.{path.stem}", path, **_read(kind, path))
+        Source(
+            path.stem,
+            kind,
+            path.stem,
+            "built in",
+            f"{package}.{path.stem}",
+            path,
+            **plugin_text.facts(path, _BASES[kind]),
+        )
         for path in sorted(Path(spec.submodule_search_locations[0]).glob("*.py"))
         if not path.name.startswith("_")
     ]
@@ -156,9 +163,9 @@ def _installed(kind: Kind) -> list[Source]:
     found = []
     for entry in importlib.metadata.entry_points(group=f"sertbench.{kind}"):
         origin = f"package {entry.dist.name} {entry.dist.version}" if entry.dist else "an installed package"
-        path = _locate(entry.module)
+        path = plugin_text.locate(entry.module)
         class_name = entry.attr or ""
-        facts = _read(kind, path, class_name) if path else {}
+        facts = plugin_text.facts(path, _BASES[kind], class_name) if path else {}
         found.append(Source(entry.name, kind, entry.name, origin, entry.module, path, class_name, **facts))
     return found
 
@@ -177,49 +184,9 @@ def _by_path(kind: Kind, place: str, class_name: str) -> Source:
     spec = f"{path}:{class_name}" if class_name else str(path)
     name = f"{path.stem}.{class_name}" if class_name else path.stem
     module = f"sertbench_local_{key}_{path.stem}"
-    return Source(name, kind, spec, f"file {path}", module, path, class_name, **_read(kind, path, class_name))
-
-
-def _locate(module: str) -> Path | None:
-    """The file of a module. Unlike `importlib.util.find_spec`, this does not import the packages that it lies in."""
-    parts = module.split(".")
-    search, spec = None, None
-    for depth in range(len(parts)):
-        name = ".".join(parts[: depth + 1])
-        try:
-            spec = next((s for finder in sys.meta_path if (s := finder.find_spec(name, search))), None)
-        except KeyError:  # a namespace package within a package that is not imported
-            return None
-        if spec is None:
-            return None
-        search = spec.submodule_search_locations
-    return Path(spec.origin) if spec and spec.origin and spec.has_location else None
-
-
-def _read(kind: Kind, path: Path, class_name: str = "") -> dict[str, Any]:
-    """Summary, paper, family and year of a plug-in, as far as its text tells."""
-    try:
-        tree = ast.parse(path.read_bytes(), filename=path.name)
-    except (OSError, SyntaxError, ValueError) as error:
-        return {"summary": f"cannot be read: {error}"}
-    derived = set(_BASES[kind])
-    plugin = None
-    for node in tree.body:
-        if not isinstance(node, ast.ClassDef) or derived.isdisjoint(ast.unparse(b).split(".")[-1] for b in node.bases):
-            continue
-        derived.add(node.name)
-        if node.name == class_name or not (class_name or plugin or node.name.startswith("_")):
-            plugin = node
-    if plugin is None:
-        return {}
-    facts: dict[str, Any] = {"summary": (ast.get_docstring(plugin) or "").partition("\n")[0].strip()}
-    for node in plugin.body:
-        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-        wanted = {"paper": str, "family": str, "year": int}.get(getattr(target, "id", ""))
-        value = getattr(node, "value", None)
-        if wanted and isinstance(value, ast.Constant) and isinstance(value.value, wanted):
-            facts[target.id] = value.value  # type: ignore[union-attr]  # `wanted` says that it is an ast.Name
-    return facts
+    return Source(
+        name, kind, spec, f"file {path}", module, path, class_name, **plugin_text.facts(path, _BASES[kind], class_name)
+    )
 
 
 def _load(source: Source) -> tuple[Any, str]:

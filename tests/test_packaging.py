@@ -82,7 +82,7 @@ def test_the_installed_command_lists_every_built_in_from_elsewhere(installed, tm
 
 @pytest.mark.slow
 def test_the_installed_command_runs_the_demo(installed, tmp_path):
-    options = ["--model", "cnn", "--dataset", "demo", "--seeds", "1", "--epochs", "1"]
+    options = ["--model", "cnn", "--dataset", "demo", "--trials", "0", "--seeds", "1", "--epochs", "1"]
 
     done = run(installed / "bin/sertbench", "run", *options, cwd=tmp_path, PYTHONPATH=installed)
 

@@ -214,7 +214,7 @@ def test_a_spec_that_leads_nowhere_says_what_is_accepted(tmp_path, spec, message
 
 
 def test_an_unknown_name_suggests_the_nearest():
-    with pytest.raises(PluginError, match=r"no model is called 'galm'\. Did you mean 'glam'\?.*path/to/my_model\.py"):
+    with pytest.raises(PluginError, match=r"no model is called 'galm'\. Did you mean 'glam'.*path/to/my_model\.py"):
         plugins.load_model("galm")
 
 
