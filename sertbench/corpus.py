@@ -193,11 +193,10 @@ def locate(name: str, corpus: Corpus, data: Path | None, cache: Path) -> Path:
             return _filled(folder, name, corpus, "$SERTBENCH_DATA")
     if made := corpus.prepare(cache):
         return made
-    tried = f" ({Path(shelf) / name} does not exist)" if shelf else ""
+    tried = f" {Path(shelf) / name} does not exist." if shelf else ""
     raise CorpusError(
-        f"where is {name}?{tried} Get it: {corpus.access} (licence: {corpus.licence}.) Then either add "
-        f"`--data PATH`, or put it into a folder {name!r} beside your other corpora and `export SERTBENCH_DATA=PARENT`."
-        f" It must contain: {corpus.layout}"
+        f"where is {name}?{tried} Type `--data PATH`, or `export SERTBENCH_DATA=PARENT` with it in PARENT/{name}.\n"
+        f"  to get it: {corpus.access}\n  licence: {corpus.licence}\n  must contain: {corpus.layout}"
     )
 
 
@@ -248,7 +247,10 @@ def check_ids(corpus: Corpus, name: str, root: Path, found: list[Utterance]) -> 
     repeated = [i for i, n in Counter(u.id for u in found).items() if n > 1]
     if repeated:
         twice = [str(u.path) for u in found if u.id in repeated]
-        raise CorpusError(f"{name}: {len(repeated)} utterances are there more than once (a nested copy?): {few(twice)}")
+        raise CorpusError(
+            f"{name}: {len(repeated)} utterances are there more than once (a nested copy?): {few(twice)}. "
+            "Point --data at one of the copies, or delete the other."
+        )
     expected = corpus.expected_ids()
     ids = {u.id for u in found}
     if expected and ids != expected:
@@ -272,8 +274,8 @@ def check_counts(name: str, label_set: LabelSet, subset: str, chosen: list[Utter
         if label_set.speakers:
             wrong += [f"speaker {s}: not in the corpus" for s in sorted(set(talkers) - set(label_set.speakers))]
     if wrong:
-        total = f"{len(chosen)} utterances instead of {sum(published.values())}" if published else ""
+        total = f"{len(chosen)} utterances instead of {sum(published.values())}; " if published else ""
         raise CorpusError(
-            f"{name}, label set {label_set.name!r}, subset {subset!r}: {total}; {few(wrong, 12)}. "
+            f"{name}, label set {label_set.name!r}, subset {subset!r}: {total}{few(wrong, 12)}. "
             "The copy is incomplete or changed: unpack it again from the original archive."
         )
