@@ -169,7 +169,6 @@ def fit_task(
     estimator = issubclass(plan.model.cls, Estimator)
     return FitTask(
         model=plan.model.spec,
-        model_sha256=plan.model.source_sha256,
         choice={**plan.base_choice, **choice},
         seed=seed,
         manifest_sha256=manifest.sha256,

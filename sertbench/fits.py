@@ -23,13 +23,13 @@ import torch
 from sertbench import plugins
 from sertbench.corpus import Utterance
 from sertbench.errors import StorageError
-from sertbench.feature_store import FeatureStore
+from sertbench.feature_store import FEATURES_VERSION, FeatureStore
+from sertbench.identity import model_code_sha256
 from sertbench.model import Estimator, Examples, NeuralModel, Recipe
 from sertbench.scores import score
 from sertbench.sealed import FeatureView
 from sertbench.training import Compute, EpochEnd, Fitted, Network, Normaliser, Part, build, predict, train
 
-FITS_VERSION = 1  # raised whenever the same task would give other weights
 Report = Callable[[EpochEnd], None]
 
 
@@ -38,7 +38,6 @@ class FitTask:
     """One training: everything that a worker needs, and nothing of the test part."""
 
     model: str  #                       plug-in name or path[:Class]
-    model_sha256: str
     choice: Mapping[str, Any]  #        recipe fields and constructor arguments that differ from the published ones
     seed: int
     manifest_sha256: str
@@ -64,11 +63,12 @@ class FitTask:
 
     def identity(self) -> str:
         """Hash of all that can change the fitted model: 16 hex digits."""
-        _, recipe, arguments = self.resolve()
+        cls, recipe, arguments = self.resolve()
         parts = {
-            "version": FITS_VERSION,
             "torch": torch.__version__,
-            "model": self.model_sha256,
+            "code": model_code_sha256(cls),
+            "features": FEATURES_VERSION,
+            "model": cls.__name__,
             "recipe": asdict(recipe),
             "arguments": arguments,
             "seed": self.seed,

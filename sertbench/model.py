@@ -42,7 +42,7 @@ class Recipe:
     gamma: float = 0.95  #                     factor of the exponential and step schedules
     step_size: int = 10  #                     epochs between two steps of the step schedule
     epochs: int = 50  #                        at most; the kept epoch is the best one on the validation part
-    patience: int = 12  #                      epochs without a better validation UAR before stopping
+    patience: int = 10  #                      epochs without a better validation UAR before stopping
     batch_size: int = 32
     mixup: float = 0.0  #                      alpha of Beta(alpha, alpha) (Zhang et al. 2018); 0: no mixup
     class_weights: bool = False  #             weigh the loss by inverse class frequency of the training part

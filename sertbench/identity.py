@@ -1,0 +1,73 @@
+"""What can change a fit, as far as it is code: the plug-in's file, the shared blocks that it uses, the training loop.
+
+Code is hashed as its syntax tree without docstrings: a comment, a docstring or a new block for somebody else changes
+nothing, so finished fits stay valid.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import inspect
+from pathlib import Path
+
+from sertbench import layers, training
+
+LAYERS = "sertbench.layers"
+
+
+@functools.cache
+def model_code_sha256(cls: type) -> str:
+    """Hash of a model's file, of the blocks of `sertbench.layers` that it imports (and theirs), and of the loop."""
+    own = parse(inspect.getfile(cls))
+    shared = definitions(parse(str(layers.__file__)))
+    used = closure(imported_blocks(own, set(shared)), shared)
+    code = [own, *(shared[name] for name in sorted(used)), parse(str(training.__file__))]
+    return hashlib.sha256("\n".join(map(ast.dump, code)).encode()).hexdigest()
+
+
+def parse(file: str) -> ast.Module:
+    """A file's syntax tree without docstrings."""
+    tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+            del node.body[0]
+    return tree
+
+
+def definitions(module: ast.Module) -> dict[str, ast.stmt]:
+    """The top-level statements of a module by the names that they define; imports under the name that they bind."""
+    found: dict[str, ast.stmt] = {}
+    for node in module.body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+            found[node.name] = node
+        else:
+            stored = (n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+            found |= dict.fromkeys(stored, node)
+    return found
+
+
+def imported_blocks(plugin: ast.Module, known: set[str]) -> set[str]:
+    """The names that a plug-in takes from the shared blocks; all of them if it imports the module as a whole."""
+    names: set[str] = set()
+    for node in ast.walk(plugin):
+        if isinstance(node, ast.ImportFrom) and node.module == LAYERS:
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "sertbench":
+            names |= known if any(alias.name == "layers" for alias in node.names) else set()
+        elif isinstance(node, ast.Import) and any(alias.name == LAYERS for alias in node.names):
+            names |= known
+    return names & known
+
+
+def closure(names: set[str], known: dict[str, ast.stmt]) -> set[str]:
+    """The names, and every name of the module that they lead to."""
+    reached: set[str] = set()
+    todo = list(names)
+    while todo:
+        name = todo.pop()
+        if name not in reached:
+            reached.add(name)
+            todo += [n.id for n in ast.walk(known[name]) if isinstance(n, ast.Name) and n.id in known]
+    return reached
