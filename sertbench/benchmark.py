@@ -229,6 +229,7 @@ def record_of(
             "family": model.cls.family,
             "year": model.cls.year,
             "paper": model.cls.paper,
+            "diagnostic": getattr(model.cls, "diagnostic", False),
             "n_parameters": price.n_parameters,
             "recipe": asdict(plan.recipe),
         },

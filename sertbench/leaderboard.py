@@ -57,14 +57,14 @@ def row_of(run: Mapping[str, Any], folder: Path) -> Row:
     model, corpus, protocol, config = run["model"], run["corpus"], run["protocol"], run["config"]
     recipe, figures, flags = model["recipe"], run["figures"], protocol["flags"]
     scopes = {t["scope"] for t in run["tuning"]}
-    reason = unranked_reason(corpus, protocol)
+    reason = unranked_reason(model, corpus, protocol)
     return {
         "model": model["name"],
         "corpus": corpus["name"],
         "label_set": corpus["label_set"],
         "subset": corpus["subset"],
         "protocol": protocol["name"],
-        "board": "main",
+        "board": "diagnostic" if model["diagnostic"] else "main",
         "ranked": not reason,
         "unranked_reason": reason,
         **figures,
@@ -114,8 +114,10 @@ def row_of(run: Mapping[str, Any], folder: Path) -> Row:
     }
 
 
-def unranked_reason(corpus: Mapping[str, Any], protocol: Mapping[str, Any]) -> str:
+def unranked_reason(model: Mapping[str, Any], corpus: Mapping[str, Any], protocol: Mapping[str, Any]) -> str:
     """Why a row is not ranked; empty if it is."""
+    if model["diagnostic"]:
+        return "diagnostic"
     if corpus["synthetic"]:
         return "synthetic corpus"
     if protocol["leaky"]:

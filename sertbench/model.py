@@ -116,6 +116,7 @@ class Estimator(ABC):
     family: ClassVar[str] = ""
     year: ClassVar[int] = 0
     recipe: ClassVar[Recipe]
+    diagnostic: ClassVar[bool] = False  # True: shows what a corpus gives away; its rows are always shown, never ranked
 
     def __init__(self, n_classes: int, seed: int) -> None:
         self.n_classes = n_classes
