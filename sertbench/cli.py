@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sertbench import __version__, config
-from sertbench.errors import ConfigError, SertbenchError
+from sertbench.errors import ConfigError, SertbenchError, unknown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,7 +53,23 @@ def parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="check that a model or corpus plug-in keeps its contract")
     check.set_defaults(function=check_command)
     check.add_argument("plugin", help="plug-in name, or path/to/file.py[:Class]")
+
+    verify = commands.add_parser("verify", help="work every published figure out again from the predictions")
+    verify.set_defaults(function=verify_command)
+    verify.add_argument("path", type=Path, help="a bundle (a folder in runs/) or a leaderboard CSV")
+    add_runs(verify)
+
+    compare = commands.add_parser("compare", help="say what can and cannot be said about which of two runs is better")
+    compare.set_defaults(function=compare_command)
+    for name in ("a", "b"):
+        compare.add_argument(name, metavar=name.upper(), help="a bundle's folder, its name in runs/, or its row id")
+    add_runs(compare)
     return top
+
+
+def add_runs(command: argparse.ArgumentParser) -> None:
+    """The flag that says where bundles lie."""
+    command.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the bundles (default: runs)")
 
 
 def add_option(command: argparse.ArgumentParser, name: str, kind: str, text: str, default: Any) -> None:
@@ -149,15 +165,13 @@ def check_command(options: argparse.Namespace) -> int:
     from sertbench import plugins, testing
 
     name: str = options.plugin
-    if name in plugins.names("datasets") and name not in plugins.names("models"):
+    known = {kind: plugins.names(kind) for kind in ("models", "datasets")}
+    if name in known["datasets"]:
         results = testing.check_corpus(name)
-    elif name in plugins.names("models") or ".py" in name:
+    elif name in known["models"] or ".py" in name:
         results = testing.check_plugin(name)
     else:
-        known = [*plugins.names("models"), *plugins.names("datasets")]
-        from sertbench.errors import unknown
-
-        raise ConfigError(unknown("plug-in", name, known))
+        raise ConfigError(unknown("plug-in", name, known["models"] + known["datasets"]))
     screen, failed = console(), 0
     for result in results:
         failed += not result.passed
@@ -166,6 +180,36 @@ def check_command(options: argparse.Namespace) -> int:
             screen.print(f"     {result.message}", highlight=False, markup=False)
     screen.print(f"{failed} checks failed" if failed else "all checks passed", highlight=False)
     return 1 if failed else 0
+
+
+def verify_command(options: argparse.Namespace) -> int:
+    """`sertbench verify`: 0 if every figure follows from the predictions, 1 if not."""
+    from sertbench import verify
+
+    missing: list[str] = []
+    if options.path.suffix == ".csv" and not options.path.exists():
+        raise ConfigError(f"{options.path} does not exist: expected a bundle's folder or a leaderboard CSV")
+    if options.path.suffix == ".csv":
+        findings, missing = verify.verify_table(options.path, options.runs)
+    else:
+        findings = verify.verify_bundle(options.path)
+    screen = console()
+    for finding in findings:
+        screen.print(f"WRONG {finding}", highlight=False, markup=False)
+    for row in missing:
+        screen.print(f"not verified, no bundle at hand: {row}", highlight=False, markup=False)
+    if not findings and not missing:
+        screen.print(f"{options.path}: every figure follows from the predictions", highlight=False)
+    return 1 if findings or missing else 0
+
+
+def compare_command(options: argparse.Namespace) -> int:
+    """`sertbench compare`."""
+    from sertbench import comparison
+
+    a, b = (comparison.find_bundle(name, options.runs) for name in (options.a, options.b))
+    console().print(comparison.compare(a, b), highlight=False, markup=False)
+    return 0
 
 
 if __name__ == "__main__":

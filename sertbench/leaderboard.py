@@ -9,13 +9,15 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock
 
 from sertbench import bundle
-from sertbench.errors import BundleError, StorageError
+from sertbench.errors import StorageError
 from sertbench.results import Predictions
 
 Row = dict[str, Any]
@@ -213,28 +215,23 @@ def ranked(rows: Sequence[Row], runs: Path) -> list[Row]:
 
 
 def tie_groups(rows: Sequence[Row], runs: Path) -> list[object]:
-    """Ranks of rows sorted by UAR. A row whose bundle is not at hand cannot be compared and keeps no rank."""
+    """Ranks of the rows of one table. A row whose bundle is not at hand cannot be compared and keeps no rank."""
     from sertbench.statistics import compare, ranks
 
-    at_hand: list[tuple[int, Predictions]] = []
+    at_hand: dict[int, Predictions] = {}
     for position, row in enumerate(rows):
-        try:
-            folder = runs / str(row["bundle"])
-            at_hand.append((position, bundle.load_predictions(folder, bundle.load_run(folder))))
-        except BundleError:
-            continue
-    result: list[object] = [""] * len(rows)
-
-    def p_value(leader: int, other: int) -> float:
-        a, b = at_hand[leader][1], at_hand[other][1]
-        y, n = a.column("target"), len(a.classes)
-        p: float = compare(y, a.labels, b.labels, a.column("speaker"), n).p_value
-        return p
-
-    uars = [float(rows[position]["uar_pooled_mean"]) for position, _ in at_hand]
-    for (position, _), rank in zip(at_hand, ranks(uars, p_value), strict=True):
-        result[position] = rank
-    return result
+        folder = runs / str(row["bundle"])
+        if bundle.is_whole(folder):
+            at_hand[position] = bundle.load_predictions(folder, bundle.load_run(folder))
+    found = list(at_hand.values())
+    p_values = np.ones((len(found), len(found)))
+    for i, j in combinations(range(len(found)), 2):
+        a, b = found[i], found[j]
+        y, speakers = a.column("target"), a.column("speaker")
+        p_values[i, j] = p_values[j, i] = compare(y, a.labels, b.labels, speakers, len(a.classes)).p
+    uars = [float(rows[position]["uar_pooled_mean"]) for position in at_hand]
+    by_position = dict(zip(at_hand, ranks(uars, p_values), strict=True))
+    return [by_position.get(position, "") for position in range(len(rows))]
 
 
 def shown(rows: Sequence[Row], mine: str) -> tuple[list[str], list[list[str]]]:

@@ -1,0 +1,86 @@
+"""Compare two finished runs on the same utterances, in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sertbench import bundle, statistics
+from sertbench.errors import BundleError, few
+from sertbench.results import Predictions
+from sertbench.scores import score
+
+
+def find_bundle(name: str, runs: Path) -> Path:
+    """A bundle by its folder, or by its folder's name or row id within `runs`.
+
+    Raises BundleError with the bundles that there are.
+    """
+    if bundle.is_whole(Path(name)):
+        return Path(name)
+    there = sorted(p.parent for p in runs.glob("*/run.json"))
+    matches = [p for p in there if name in (p.name, p.name.rpartition("-")[2])]
+    if len(matches) != 1:
+        raise BundleError(
+            f"{name} is not a finished run. In {runs} there are: {few((p.name for p in there), 20) or 'none'}"
+        )
+    return matches[0]
+
+
+def compare(a: Path, b: Path) -> str:
+    """What can and cannot be said about which of two bundles is better.
+
+    Raises BundleError when they are not about the same utterances, classes and folds.
+    """
+    run_a, run_b = bundle.load_run(a), bundle.load_run(b)
+    one, two = bundle.load_predictions(a, run_a), bundle.load_predictions(b, run_b)
+    refuse_different(a, b, one, two)
+    y, n = one.column("target"), len(one.classes)
+    result = statistics.compare(y, one.labels, two.labels, one.column("speaker"), n)
+    probabilities = statistics.equivalence(fold_uars(one), fold_uars(two))
+    lines = [statistics.in_words(result, label(run_a, run_b), label(run_b, run_a), probabilities)]
+    if run_a["protocol"]["sha256"] != run_b["protocol"]["sha256"]:
+        lines.append(
+            f"Caution: {a.name} used the protocol {run_a['protocol']['name']}, {b.name} {run_b['protocol']['name']}: "
+            "the models were not trained on the same data."
+        )
+    for budget in ("trials", "seeds", "epochs"):
+        if run_a["config"][budget] != run_b["config"][budget]:
+            lines.append(f"Caution: unequal {budget}: {run_a['config'][budget]} and {run_b['config'][budget]}.")
+    if np.array_equal(one.labels, two.labels):
+        lines.append("Caution: the predictions are identical. Two names for one model?")
+    return "\n".join(lines)
+
+
+def label(run: dict[str, Any], other: dict[str, Any]) -> str:
+    """The model's name; with the row id when both are runs of the same model."""
+    name: str = run["model"]["name"]
+    return name if name != other["model"]["name"] else f"{name} ({run['row_id']})"
+
+
+def refuse_different(a: Path, b: Path, one: Predictions, two: Predictions) -> None:
+    """BundleError unless both hold the same utterances with the same targets."""
+    ids_a, ids_b = one.column("utterance"), two.column("utterance")
+    if one.classes != two.classes:
+        raise BundleError(f"cannot compare: {a.name} has the classes {one.classes}, {b.name} {two.classes}")
+    if not np.array_equal(ids_a, ids_b):
+        only = len(set(ids_a) ^ set(ids_b))
+        raise BundleError(
+            f"cannot compare: {a.name} was tested on {len(ids_a)} utterances, {b.name} on {len(ids_b)}, and {only} are in "
+            "one of them only. Compare runs of the same corpus, label set, subset and membership"
+        )
+    if not np.array_equal(one.column("target"), two.column("target")):
+        raise BundleError(f"cannot compare: the labels of {a.name} and {b.name} differ")
+
+
+def fold_uars(predictions: Predictions) -> np.ndarray:
+    """UAR per fold, averaged over seeds: (folds,)."""
+    y, folds, n = predictions.column("target"), predictions.column("fold"), len(predictions.classes)
+    return np.array(
+        [
+            np.mean([score(y[folds == fold], labels[folds == fold], n).uar for labels in predictions.labels])
+            for fold in np.unique(folds)
+        ]
+    )

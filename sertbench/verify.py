@@ -1,0 +1,130 @@
+"""Work every published figure out again: from a bundle's predictions, without the audio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sertbench import bundle, leaderboard
+from sertbench.errors import BundleError
+from sertbench.leaderboard import Row, text_of
+from sertbench.protocols import table_sha256
+from sertbench.results import Predictions, figures
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as published."""
+
+    where: str  #     bundle or row
+    what: str  #      file, figure or cell
+    published: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what} is {self.published!r}, but should be {self.found!r}"
+
+
+def verify_bundle(folder: Path) -> list[Finding]:
+    """Everything in a bundle that does not follow from its predictions and split; empty if all is well.
+
+    Raises BundleError if it is not a whole bundle.
+    """
+    run = bundle.load_run(folder)
+    try:
+        return [
+            *changed_files(folder, run),
+            *wrong_membership(folder, run),
+            *wrong_figures(folder, run),
+            *wrong_order(folder, run),
+        ]
+    except (KeyError, TypeError) as error:
+        raise BundleError(f"{folder / 'run.json'} is damaged: {error!r} is missing or of the wrong kind") from error
+
+
+def changed_files(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
+    """Files that are missing or have another hash than run.json says."""
+    for name, published in run["files"].items():
+        path = folder / name
+        found = bundle.file_sha256(path) if path.exists() else "missing"
+        if found != published:
+            yield Finding(folder.name, name, published, found)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A Parquet table of a bundle; BundleError if it cannot be read."""
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} cannot be read: {error}") from error
+
+
+def wrong_membership(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
+    """The split is not the protocol's, or test utterances were not each scored once per seed."""
+    split = read_table(folder / "split.parquet")
+    rows = split[["utterance", "fold", "role"]].itertuples(index=False, name=None)
+    sha256 = table_sha256(run["protocol"]["name"], rows)
+    if sha256 != run["protocol"]["sha256"]:
+        yield Finding(folder.name, "the split's hash", run["protocol"]["sha256"], sha256)
+    test = split[split["role"] == "test"]
+    wanted = set(zip(test["fold"], test["utterance"], strict=True))
+    frame = read_table(folder / "predictions.parquet")
+    for seed, part in frame.groupby("seed"):
+        scored = list(zip(part["fold"], part["utterance"], strict=True))
+        if len(scored) != len(wanted) or set(scored) != wanted:
+            yield Finding(
+                folder.name, f"utterances scored with seed {seed}", f"{len(scored)}", f"{len(wanted)}, once each"
+            )
+
+
+def wrong_figures(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
+    """Figures of run.json that do not follow from the predictions."""
+    predictions = Predictions(read_table(folder / "predictions.parquet"), tuple(run["corpus"]["classes"]))
+    found, published = figures(predictions), run["figures"]
+    for name in dict.fromkeys([*published, *found]):
+        if text_of(published.get(name)) != text_of(found.get(name)):
+            yield Finding(folder.name, name, text_of(published.get(name)), text_of(found.get(name)))
+
+
+def wrong_order(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
+    """Test parts that were read before their fold was frozen, or more than once per seed."""
+    frozen = {f["fold"]: f for f in run["frozen"]}
+    seen = set()
+    for read in run["test_reads"]:
+        fold, seed = read["fold"], read["seed"]
+        if fold not in frozen or read["read_at"] < frozen[fold]["frozen_at"]:
+            yield Finding(folder.name, f"test part of fold {fold}, seed {seed}", read["read_at"], "read after freezing")
+        if (fold, seed) in seen:
+            yield Finding(folder.name, f"test part of fold {fold}, seed {seed}", "read again", "read once")
+        seen.add((fold, seed))
+
+
+def verify_table(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
+    """Everything in a leaderboard that does not follow from the bundles, and the rows whose bundle is not in `runs`."""
+    rows = leaderboard.read(path)
+    findings: list[Finding] = []
+    missing: list[str] = []
+    for row in rows:
+        folder = runs / row["bundle"]
+        if not bundle.is_whole(folder):
+            missing.append(f"{row['model']} ({row['row_id']}): {folder}")
+            continue
+        findings += verify_bundle(folder)
+        findings += differing_cells(row, leaderboard.row_of(bundle.load_run(folder), folder))
+    if not missing and not findings:
+        ranks = {r["row_id"]: text_of(r.get("rank")) for r in leaderboard.ranked(rows, runs)}
+        for row in rows:
+            if row["rank"] != ranks[row["row_id"]]:
+                findings.append(Finding(f"{path.name}, {row['model']}", "rank", row["rank"], ranks[row["row_id"]]))
+    return findings, missing
+
+
+def differing_cells(row: Row, derived: Row) -> Iterator[Finding]:
+    """Cells of a row that are not what its bundle says."""
+    for name, value in derived.items():
+        if row.get(name, "") != text_of(value):
+            yield Finding(f"row {row['row_id']} ({row['model']})", name, row.get(name, ""), text_of(value))
