@@ -68,8 +68,8 @@ def refuse_different(a: Path, b: Path, one: Predictions, two: Predictions) -> No
     if not np.array_equal(ids_a, ids_b):
         only = len(set(ids_a) ^ set(ids_b))
         raise BundleError(
-            f"cannot compare: {a.name} was tested on {len(ids_a)} utterances, {b.name} on {len(ids_b)}, and {only} are in "
-            "one of them only. Compare runs of the same corpus, label set, subset and membership"
+            f"cannot compare: {a.name} was tested on {len(ids_a)} utterances, {b.name} on {len(ids_b)}, and {only} "
+            "are in one of them only. Compare runs of the same corpus, label set, subset and membership"
         )
     if not np.array_equal(one.column("target"), two.column("target")):
         raise BundleError(f"cannot compare: the labels of {a.name} and {b.name} differ")

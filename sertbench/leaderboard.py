@@ -35,7 +35,8 @@ COLUMNS = (
     "average", "optimiser", "class_weighting", "modality", "sample_rate",
     "device", "precision", "train_seconds_per_fit", "wall_seconds", "predict_rtf",
     "row_id", "date_utc", "bundle", "schema_version", "sertbench_version", "git_sha", "dirty", "python", "torch", "os",
-    "corpus_manifest_sha256", "protocol_sha256", "model_code_sha256", "predictions_sha256", "run_json_sha256", "licence",
+    "corpus_manifest_sha256", "protocol_sha256", "model_code_sha256", "predictions_sha256", "run_json_sha256",
+    "licence",
 )  # fmt: skip
 
 KEY = (

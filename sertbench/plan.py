@@ -96,7 +96,7 @@ def make(config: RunConfig, display: Display) -> Plan:
         "leaky": leaky,
     }
     row_id = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:10]
-    workers = config.workers or (1 if compute.device == "cuda" else os.cpu_count() or 1)
+    workers = config.workers or (1 if compute.device == "cuda" else len(os.sched_getaffinity(0)))
     folder = Path(config.runs) / f"{loaded.name}-{model.name}-{protocol.name}-{row_id}"
     return Plan(
         full, model, corpus, loaded.name, label_set, manifest, protocol, split, overlaps, leaky,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol as Interface
@@ -44,8 +44,13 @@ class Split:
     @cached_property
     def sha256(self) -> str:
         """Hash of the table of (utterance id, fold, role): the same table is the same hash on any machine."""
-        rows = sorted((self.ids[i], fold.name, role) for fold in self.folds for role in ROLES for i in fold.part(role))
-        return hashlib.sha256(json.dumps([self.protocol, rows]).encode()).hexdigest()
+        rows = ((self.ids[i], fold.name, role) for fold in self.folds for role in ROLES for i in fold.part(role))
+        return table_sha256(self.protocol, rows)
+
+
+def table_sha256(protocol: str, rows: Iterable[tuple[str, str, str]]) -> str:
+    """Hash of a protocol's name/version and its table of (utterance id, fold, role), in any order."""
+    return hashlib.sha256(json.dumps([protocol, sorted(rows)]).encode()).hexdigest()
 
 
 class Protocol(Interface):

@@ -55,7 +55,7 @@ class Predictions:
 
 def percent(fraction: float) -> float | None:
     """Percent with two decimals; None for a figure that does not exist."""
-    return None if np.isnan(fraction) else round(100 * float(fraction), 2)
+    return round(100 * float(fraction), 2) if np.isfinite(fraction) else None
 
 
 def mean_of(all_scores: Sequence[Scores], name: str) -> float | None:

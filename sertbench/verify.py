@@ -36,10 +36,12 @@ def verify_bundle(folder: Path) -> list[Finding]:
     """
     run = bundle.load_run(folder)
     try:
+        scoring = list(wrong_scoring(folder))
         return [
             *changed_files(folder, run),
-            *wrong_membership(folder, run),
-            *wrong_figures(folder, run),
+            *wrong_split(folder, run),
+            *scoring,
+            *(wrong_figures(folder, run) if not scoring else ()),
             *wrong_order(folder, run),
         ]
     except (KeyError, TypeError) as error:
@@ -63,13 +65,18 @@ def read_table(path: Path) -> pd.DataFrame:
         raise BundleError(f"{path} cannot be read: {error}") from error
 
 
-def wrong_membership(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
-    """The split is not the protocol's, or test utterances were not each scored once per seed."""
+def wrong_split(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
+    """The table of folds and roles is not the one that was run."""
     split = read_table(folder / "split.parquet")
     rows = split[["utterance", "fold", "role"]].itertuples(index=False, name=None)
     sha256 = table_sha256(run["protocol"]["name"], rows)
     if sha256 != run["protocol"]["sha256"]:
         yield Finding(folder.name, "the split's hash", run["protocol"]["sha256"], sha256)
+
+
+def wrong_scoring(folder: Path) -> Iterator[Finding]:
+    """Test utterances that were not scored exactly once per seed."""
+    split = read_table(folder / "split.parquet")
     test = split[split["role"] == "test"]
     wanted = set(zip(test["fold"], test["utterance"], strict=True))
     frame = read_table(folder / "predictions.parquet")
