@@ -71,7 +71,9 @@ def test_a_subset_is_checked_against_its_own_counts(tmp_path):
 
 
 def test_an_unknown_subset_and_an_unknown_label_set_name_the_known_ones(tmp_path):
-    with pytest.raises(ConfigError, match=r"no subset is called 'raed'\. Did you mean 'read'\? Known: all, free, read"):
+    with pytest.raises(
+        ConfigError, match=r"no subset is called 'raed'\. Did you mean .read.*\? Known: all, free, read"
+    ):
         chosen(make(tmp_path), subset="raed")
     with pytest.raises(ConfigError, match=r"no label set is called 'tow'\. Did you mean 'two'"):
         Tiny.label_set("tow")
@@ -98,7 +100,7 @@ def test_two_files_with_one_id_are_both_named(tmp_path):
 
 
 def test_counts_that_differ_are_told_per_class_and_speaker(tmp_path, monkeypatch):
-    monkeypatch.setattr(Tiny, "expected_ids", lambda self: frozenset())
+    monkeypatch.setattr(Tiny, "expected_ids", lambda _: frozenset())
     root = make(tmp_path, ("amy-1-h", "amy-2-n", "bob-1-h", "cleo-1-h"))
 
     with pytest.raises(CorpusError, match="4 utterances instead of 4") as caught:
@@ -152,7 +154,7 @@ def test_data_comes_before_the_shelf(tmp_path, monkeypatch):
 
 def test_a_corpus_that_makes_itself_is_made_when_none_is_there(tmp_path, monkeypatch):
     monkeypatch.setenv("SERTBENCH_DATA", str(tmp_path / "shelf"))
-    monkeypatch.setattr(Tiny, "prepare", lambda self, cache: make(cache / "made"))
+    monkeypatch.setattr(Tiny, "prepare", lambda _, cache: make(cache / "made"))
 
     assert locate("tiny", Tiny(), None, tmp_path) == tmp_path / "made"
 
