@@ -63,6 +63,8 @@ def run(config: RunConfig, display: Display, *, dry: bool = False) -> Outcome | 
         return publish(plan, bundle.load_run(plan.folder))
     price = plans.cost(plan)
     if not dry:
+        bundle.ensure_writable(plan.folder)
+        bundle.ensure_writable(Path(plan.config.leaderboards))
         display.log_to(plan.folder / "log.txt")
     display.pairs("plan", plans.describe(plan, price))
     if dry:

@@ -19,6 +19,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -50,6 +51,19 @@ def write(path: Path, save: Callable[[Path], object]) -> None:
         raise StorageError(
             f"cannot write {path}: {error.strerror or error}. Free some space, make the folder writable, "
             "or choose another one with --runs and --leaderboards"
+        ) from error
+
+
+def ensure_writable(folder: Path) -> None:
+    """Make a folder, and StorageError if nothing can be written there: better now than after a night of training."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"sertbench")
+    except OSError as error:
+        raise StorageError(
+            f"cannot write to {folder}: {error.strerror or error}. "
+            "Make it writable, or choose another folder with --runs and --leaderboards"
         ) from error
 
 

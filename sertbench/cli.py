@@ -102,12 +102,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SertbenchError as error:
         print(f"sertbench: error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("sertbench: stopped. Finished fits are kept: the same command goes on from there.", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away (`| head`); nothing is left to say
         return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"sertbench: error: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("sertbench: stopped. Finished fits are kept: the same command goes on from there.", file=sys.stderr)
+        return 130
     return status
 
 

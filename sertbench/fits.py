@@ -24,6 +24,7 @@ from sertbench import plugins
 from sertbench.corpus import Utterance
 from sertbench.errors import StorageError
 from sertbench.feature_store import FEATURES_VERSION, FeatureStore
+from sertbench.guard import blaming, refuse_wrong_shape
 from sertbench.identity import model_code_sha256
 from sertbench.model import Estimator, Examples, NeuralModel, Recipe
 from sertbench.scores import score
@@ -148,11 +149,12 @@ def run_fit(task: FitTask, report: Report) -> FitRecord:
     torch.use_deterministic_algorithms(True, warn_only=task.compute.device == "cuda")
     started = time.perf_counter()
     cls, recipe, arguments = task.resolve()
-    if issubclass(cls, Estimator):
-        _, fitted = fit_estimator(task, cls, arguments)
-        n_parameters = 0
-    else:
-        fitted, n_parameters = fit_network(task, cls, recipe, arguments, report)
+    with blaming(task.model):
+        if issubclass(cls, Estimator):
+            _, fitted = fit_estimator(task, cls, arguments)
+            n_parameters = 0
+        else:
+            fitted, n_parameters = fit_network(task, cls, recipe, arguments, report)
     record = FitRecord(
         identity,
         fitted.best_epoch,
@@ -177,6 +179,7 @@ def fit_network(
     val_part = Part(*store.items_of(task.val), task.val_targets)
     with torch.random.fork_rng():
         network = build(cls, arguments, recipe, view, train_part.items, store.input_shape, task.n_classes, task.seed)
+        refuse_wrong_shape(network, view, train_part.items, task.n_classes)
         events = train(network, recipe, view, train_part, val_part, task.seed, task.compute, task.stop_below)
         while True:
             try:

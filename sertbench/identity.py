@@ -17,10 +17,15 @@ from sertbench import layers, training
 LAYERS = "sertbench.layers"
 
 
-@functools.cache
 def model_code_sha256(cls: type) -> str:
     """Hash of a model's file, of the blocks of `sertbench.layers` that it imports (and theirs), and of the loop."""
-    own = parse(inspect.getfile(cls))
+    return file_code_sha256(inspect.getfile(cls))
+
+
+@functools.cache
+def file_code_sha256(file: str) -> str:
+    """As `model_code_sha256`, for the file of a model."""
+    own = parse(file)
     shared = definitions(parse(str(layers.__file__)))
     used = closure(imported_blocks(own, set(shared)), shared)
     code = [own, *(shared[name] for name in sorted(used)), parse(str(training.__file__))]

@@ -23,6 +23,7 @@ from sertbench.corpus import Corpus, LabelSet, Manifest
 from sertbench.errors import ConfigError, unknown
 from sertbench.feature_spec import SAMPLE_RATE
 from sertbench.feature_store import windows
+from sertbench.guard import blaming, refuse_wrong_shape
 from sertbench.model import Estimator, NeuralModel, Recipe
 from sertbench.plugins import LoadedModel
 from sertbench.progress import Display, duration
@@ -167,11 +168,12 @@ def measure(cls: type[NeuralModel], plan: Plan) -> tuple[int, float, float]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1 if plan.compute.device == "cpu" else threads)
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), blaming(plan.model.spec):
             model = cls((recipe.features.rows, frames if recipe.window else 0), n_classes)
             network = Network(model, Normaliser(None, None), recipe.window is None).to(plan.compute.device)
             optimiser, _ = make_optimiser(recipe, network)
             items = np.arange(2 * size)
+            refuse_wrong_shape(network, source, items, n_classes)
             part, rng = Part(items, items, items % n_classes), np.random.default_rng(0)
             times = []
             for _ in range(2):  # the first pass warms up

@@ -1,0 +1,45 @@
+"""What a model plug-in does wrong, said to its author in one sentence instead of a traceback."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from sertbench import plugins
+from sertbench.errors import PluginError, SertbenchError, TrainingError
+from sertbench.training import Network, Source
+
+
+@contextmanager
+def blaming(spec: str) -> Iterator[None]:
+    """Turn whatever a model raises into one sentence with the place in its file."""
+    try:
+        yield
+    except SertbenchError:
+        raise
+    except Exception as error:
+        file = inspect.getfile(plugins.load_model(spec).cls)
+        frames = traceback.extract_tb(error.__traceback__)
+        place = next((f"{f.filename}, line {f.lineno}: " for f in reversed(frames) if f.filename == file), "")
+        raise TrainingError(
+            f"model {spec} failed: {place}{type(error).__name__}: {error}. `sertbench check {spec}` tells more"
+        ) from error
+
+
+def refuse_wrong_shape(network: Network, source: Source, items: np.ndarray, n_classes: int) -> None:
+    """PluginError unless two items give two rows of logits; leaves weights and random numbers as they were."""
+    device = next(network.parameters()).device
+    with torch.random.fork_rng(), torch.inference_mode():
+        x, lengths = source.batch(items[:2])
+        network.eval()
+        shape = tuple(network(network.normaliser(x.to(device), lengths.to(device)), lengths.to(device)).shape)
+    if shape != (len(x), n_classes):
+        raise PluginError(
+            f"{type(network.model).__name__}.forward gives the shape {shape} for x of shape {tuple(x.shape)}; "
+            f"expected one row of logits per item: ({len(x)}, {n_classes}) for {n_classes} classes"
+        )
