@@ -192,7 +192,7 @@ def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
     """The plan as names and values, for the screen."""
     config, manifest, recipe, cls = plan.config, plan.manifest, plan.recipe, plan.model.cls
     speakers = len({u.speaker for u in manifest.utterances})
-    hours = sum(manifest.seconds) / 3600
+    size = f"{len(manifest)} utterances, {speakers} speakers, {sum(manifest.seconds) / 3600:.2f} h"
     subset = "" if manifest.subset == "all" else f", {manifest.subset} only"
     features = "none"
     if recipe.features is not None:
@@ -204,8 +204,7 @@ def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
     expected = f"at most {duration(price.seconds)} on this machine (early stopping usually ends sooner)"
     rows = [
         ("model", f"{plan.model.name}, {price.n_parameters:,} parameters. {cls.paper}"),
-        ("corpus", f"{plan.corpus_name}, {manifest.label_set}{subset}: {len(manifest)} utterances, {speakers} speakers, "
-                   f"{hours:.2f} h; classes {', '.join(manifest.classes)}"),
+        ("corpus", f"{plan.corpus_name}, {manifest.label_set}{subset}: {size}; classes {', '.join(manifest.classes)}"),
         ("protocol", f"{plan.split.protocol}, {len(plan.split.folds)} folds. {plan.protocol.summary}"),
         ("features", features),
         ("tuning", tuning),

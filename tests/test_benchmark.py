@@ -1,0 +1,359 @@
+"""Whole runs on a corpus of tones: the flow, its result, its repetition, and each way to get it wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from sertbench.cli import main
+
+ADAPTER = '''
+from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
+from sertbench.protocols import GroupFolds
+
+
+class Tones(Corpus):
+    """Tones: two labels told apart by pitch."""
+
+    citation = licence = access = language = "none"
+    layout = "wav files such as a_high_0.wav"
+    labels = {"high": "high", "low": "low"}
+    label_sets = (LabelSet("2class", {"high": "high", "low": "low"}, counts={"high": 16, "low": 16}),)
+    protocols = (GroupFolds("speaker4", 1, "speaker", {s: (s,) for s in "abcd"}),)
+
+    def utterances(self, root):
+        for path in wav_files(root):
+            speaker, code, _ = path.stem.split("_")
+            yield Utterance(path.stem, path, self.label_of(code, path), speaker)
+'''
+
+MODEL = '''
+import torch
+from torch import nn
+
+from sertbench.feature_spec import log_mel
+from sertbench.model import NeuralModel, Recipe
+
+
+class Mean(NeuralModel):
+    """Linear classifier on the mean log-mel spectrum."""
+
+    paper = "none"
+    recipe = Recipe(features=log_mel(16), window=0.4, hop=0.2, epochs=3, batch_size=8, learning_rate=0.05)
+
+    def __init__(self, input_shape, n_classes, width=8):
+        super().__init__(input_shape, n_classes)
+        self.layers = nn.Sequential(nn.Linear(input_shape[0], width), nn.Tanh(), nn.Linear(width, n_classes))
+
+    def forward(self, x):
+        return self.layers(x.mean(2))
+
+    @classmethod
+    def search_space(cls, trial):
+        rate = trial.suggest_float("learning_rate", 0.01, 0.1)
+        return {"width": trial.suggest_int("width", 2, 16), "learning_rate": rate}
+'''
+
+
+@pytest.fixture(scope="module")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four speakers, two labels, four utterances each: 32 files, of which some are shorter than a window."""
+    root = tmp_path_factory.mktemp("tones")
+    rng = np.random.default_rng(0)
+    for s, speaker in enumerate("abcd"):
+        for code, pitch in (("high", 900.0), ("low", 500.0)):
+            for take in range(4):
+                seconds = 0.3 + 0.2 * take
+                t = np.arange(int(seconds * 16000)) / 16000
+                wave = 0.3 * np.sin(2 * np.pi * (pitch + 20 * s) * t) + 0.05 * rng.standard_normal(len(t))
+                soundfile.write(root / f"{speaker}_{code}_{take}.wav", wave, 16000)
+    return root
+
+
+@pytest.fixture
+def place(tmp_path: Path, tones: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with the adapter, the model and a copy of the corpus."""
+    (tmp_path / "tones.py").write_text(ADAPTER)
+    (tmp_path / "mean.py").write_text(MODEL)
+    shutil.copytree(tones, tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SERTBENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+BASE = (
+    "--model",
+    "mean.py",
+    "--dataset",
+    "tones.py",
+    "--data",
+    "data",
+    "--trials",
+    "0",
+    "--seeds",
+    "2",
+    "--workers",
+    "1",
+)
+
+
+def run(*more: str, base: Sequence[str] = BASE) -> int:
+    return main(["run", *base, *more])
+
+
+def bundle_of(place: Path) -> Path:
+    (run_json,) = (place / "runs").glob("*/run.json")
+    return run_json.parent
+
+
+def test_a_run_ends_in_a_row_and_a_whole_bundle(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 0
+    out = capsys.readouterr().out
+    assert "8 of at most 3 epochs each" in out  # the plan: 4 folds, 2 seeds
+    (row,) = pd.read_csv(place / "leaderboards" / "tones.csv").to_dict("records")
+    assert (row["model"], row["corpus"], row["protocol"], row["rank"]) == ("mean", "tones", "speaker4/1", 1)
+    assert row["uar_pooled_mean"] > 80
+    bundle = bundle_of(place)
+    frame = pd.read_parquet(bundle / "predictions.parquet")
+    assert frame.groupby("seed")["utterance"].agg(["count", "nunique"]).to_numpy().tolist() == [[32, 32], [32, 32]]
+    assert np.allclose(frame[["p_high", "p_low"]].sum(axis=1), 1)
+    written = json.loads((bundle / "run.json").read_text())
+    assert len(written["test_reads"]) == 8
+    assert all(read["read_at"] >= written["frozen"][0]["frozen_at"] for read in written["test_reads"])
+    assert main(["verify", str(bundle)]) == 0
+    assert main(["verify", "leaderboards/tones.csv"]) == 0
+
+
+def test_the_same_run_again_finds_everything_done(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 0
+    before = (place / "leaderboards" / "tones.csv").read_text()
+    written = {p: p.stat().st_mtime_ns for p in (place / "runs").rglob("*") if p.is_file()}
+    capsys.readouterr()
+    assert run() == 0
+    assert "everything is done already" in capsys.readouterr().out
+    assert {p: p.stat().st_mtime_ns for p in (place / "runs").rglob("*") if p.is_file()} == written
+    assert (place / "leaderboards" / "tones.csv").read_text() == before
+
+
+def test_twice_from_nothing_gives_the_same_predictions_bit_for_bit(place: Path) -> None:
+    assert run("--trials", "3") == 0
+    first = bundle_of(place)
+    kept = (first / "predictions.parquet").read_bytes()
+    shutil.rmtree(place / "runs")
+    shutil.rmtree(place / "cache")
+    assert run("--trials", "3") == 0
+    assert bundle_of(place).name == first.name
+    assert (bundle_of(place) / "predictions.parquet").read_bytes() == kept
+
+
+def test_the_stored_configuration_gives_the_run_back(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--epochs", "2") == 0
+    stored = bundle_of(place) / "config.toml"
+    assert tomllib.loads(stored.read_text())["labels"] == "2class"
+    capsys.readouterr()
+    assert main(["run", "--config", str(stored)]) == 0
+    assert "everything is done already" in capsys.readouterr().out
+
+
+def test_flags_go_before_the_file_and_the_file_before_defaults(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "run.toml").write_text('model = "mean.py"\ndataset = "tones.py"\ndata = "data"\ntrials = 0\nseeds = 3\n')
+    assert main(["run", "--config", "run.toml", "--seeds", "1", "--dry-run"]) == 0
+    assert "4 of at most 3 epochs each" in capsys.readouterr().out
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--dry-run") == 0
+    assert "plan" in capsys.readouterr().out
+    assert not (place / "runs").exists()
+    assert not (place / "leaderboards").exists()
+
+
+def test_tuning_is_nested_and_its_study_is_kept(place: Path) -> None:
+    assert run("--trials", "3", "--seeds", "1") == 0
+    bundle = bundle_of(place)
+    written = json.loads((bundle / "run.json").read_text())
+    assert [t["scope"] for t in written["tuning"]] == ["perfold"] * 4
+    assert all(len(t["trials"]) == 3 and sum(row["chosen"] for row in t["trials"]) == 1 for t in written["tuning"])
+    assert written["tuning"][0]["trials"][0]["width"] == 8  # the first trial is the recipe as published
+    assert len(list((bundle / "studies").glob("*.journal"))) == 4
+    assert pd.read_csv(place / "leaderboards" / "tones.csv")["hpo_scope"].tolist() == ["perfold"]
+
+
+def test_finished_fits_are_not_run_again_by_a_run_with_more_seeds(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--seeds", "1") == 0
+    capsys.readouterr()
+    assert run("--seeds", "2") == 0
+    assert capsys.readouterr().out.count("was done already") == 4
+
+
+def test_worker_processes_give_the_numbers_of_one_process(place: Path) -> None:
+    assert run("--seeds", "1") == 0
+    alone = (bundle_of(place) / "predictions.parquet").read_bytes()
+    shutil.rmtree(place / "runs")
+    assert run("--seeds", "1", "--workers", "2") == 0
+    assert (bundle_of(place) / "predictions.parquet").read_bytes() == alone
+
+
+def test_test_audio_changes_neither_weights_nor_choices(place: Path) -> None:
+    """Replace the audio of speaker a: what the fold that tests a learnt and chose must be the same."""
+    assert run("--trials", "2", "--seeds", "1") == 0
+    before = json.loads((bundle_of(place) / "run.json").read_text())
+    shutil.move(place / "runs", place / "runs-before")
+    rng = np.random.default_rng(1)
+    for path in (place / "data").glob("a_*.wav"):
+        soundfile.write(path, 0.1 * rng.standard_normal(soundfile.info(path).frames), 16000)
+    assert run("--trials", "2", "--seeds", "1") == 0
+    after = json.loads((bundle_of(place) / "run.json").read_text())
+    assert before["tuning"][0] == after["tuning"][0]  # fold a tests speaker a
+    (fit_a,), (fit_b,) = ([f for f in r["fits"] if f["fold"] == "a"] for r in (before, after))
+    assert fit_a["history"][-1]["loss"] == fit_b["history"][-1]["loss"]
+    assert fit_a["val_uar"] == fit_b["val_uar"]
+    fits = [
+        place / folder / "fits" / fit["identity"] / "weights.pt"
+        for folder, fit in (("runs-before", fit_a), ("runs", fit_b))
+    ]
+    import torch
+
+    one, two = (torch.load(path, weights_only=True) for path in fits)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+# Each case: what is broken, the flags, and what the message must say.
+
+
+def drop(place: Path) -> None:
+    (place / "data" / "a_high_0.wav").unlink()
+
+
+def truncate(place: Path) -> None:
+    path = place / "data" / "a_high_0.wav"
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+def text(place: Path) -> None:
+    (place / "data" / "a_high_0.wav").write_text("hello, this is no audio" * 10)
+
+
+def silence(place: Path) -> None:
+    soundfile.write(place / "data" / "a_high_0.wav", np.zeros(0), 16000)
+
+
+def relabel(place: Path) -> None:
+    (place / "data" / "a_high_0.wav").rename(place / "data" / "a_medium_0.wav")
+
+
+def empty(place: Path) -> None:
+    shutil.rmtree(place / "data")
+    (place / "data").mkdir()
+
+
+def toml(place: Path) -> None:
+    (place / "bad.toml").write_text("trails = 3\n")
+
+
+def nothing(place: Path) -> None:
+    del place
+
+
+@pytest.mark.parametrize(
+    ("breaking", "flags", "said"),
+    [
+        (nothing, ["--model", "galm"], "Did you mean 'glam'"),
+        (nothing, ["--dataset", "emobd"], "Did you mean 'emodb'"),
+        (nothing, ["--model", "nowhere.py"], "nowhere.py"),
+        (nothing, ["--data", "nowhere"], "does not exist"),
+        (nothing, ["--protocol", "speaker5"], "Did you mean 'speaker4'"),
+        (nothing, ["--labels", "3class"], "Did you mean '2class'"),
+        (nothing, ["--subset", "improvised"], "no subset is called 'improvised'"),
+        (nothing, ["--epochs", "-3"], "epochs = -3 is not accepted: expected a whole number of at least 1"),
+        (nothing, ["--seeds", "0"], "at least 1"),
+        (nothing, ["--device", "tpu"], "no device is called 'tpu'"),
+        (nothing, ["--precision", "fp8"], "no precision is called 'fp8'"),
+        (nothing, ["--config", "nowhere.toml"], "nowhere.toml: No such file"),
+        (nothing, ["--runs", "/proc/nowhere"], "cannot write to"),
+        (nothing, ["--leaderboards", "/proc/nowhere"], "cannot write to"),
+        (empty, [], "is empty"),
+        (drop, [], "high: 15 instead of 16"),
+        (truncate, [], "a_high_0.wav"),
+        (text, [], "a_high_0.wav"),
+        (silence, [], "a_high_0.wav"),
+        (relabel, [], "unknown label code 'medium'"),
+        (toml, ["--config", "bad.toml"], "Did you mean 'trials'"),
+    ],
+)
+def test_bad_input_is_said_in_words_with_status_2(
+    place: Path,
+    capsys: pytest.CaptureFixture[str],
+    breaking: object,
+    flags: list[str],
+    said: str,
+) -> None:
+    breaking(place)  # type: ignore[operator]
+    assert run(*flags) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("sertbench: error: ")
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_flags_that_are_no_numbers_are_refused_by_the_parser(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["run", "--epochs", "many"])
+    assert stopped.value.code == 2
+    assert "'many' is not a whole number" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "replacement", "said"),
+    [
+        ("return self.layers(x.mean(2))", "return self.layers(x)", r"mean.py, line \d+: RuntimeError"),
+        ("return self.layers(x.mean(2))", "return self.layers(x.mean(2))[:, :1]", r"gives the shape \(2, 1\)"),
+        ("return self.layers(x.mean(2))", "return self.layers(x.mean(2)) * float('nan')", "loss became"),
+        ("features=log_mel(16), ", "", "names no features"),
+    ],
+)
+def test_a_faulty_model_is_told_in_words(
+    place: Path, capsys: pytest.CaptureFixture[str], line: str, replacement: str, said: str
+) -> None:
+    import re
+
+    (place / "mean.py").write_text(MODEL.replace(line, replacement))
+    assert run() == 2
+    assert re.search(said, capsys.readouterr().err)
+
+
+def test_a_full_disk_is_an_error_and_the_run_goes_on_later(place: Path) -> None:
+    """A limit on the size of files stands for a full disk: features fit, weights do not."""
+    command = [sys.executable, "-P", "-m", "sertbench.cli", "run", *BASE]
+    assert run("--dry-run") == 0  # the audio index is there
+
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
+
+    stopped = subprocess.run(command, capture_output=True, text=True, preexec_fn=small_files, check=False)
+    assert stopped.returncode == 2, stopped.stderr
+    assert "Free some space" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert not list((place / "runs").glob("*/run.json"))
+    assert run() == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes to read-only folders too")
+def test_a_read_only_folder_is_an_error_before_any_work(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "runs").mkdir(mode=0o500)
+    assert run() == 2
+    assert "cannot write to" in capsys.readouterr().err
