@@ -151,6 +151,9 @@ def show(outcome: Outcome, display: Any) -> None:
         "Equal ranks: not told apart. * this run"
     )
     display.table(title, columns, lines, caption)
+    for alarm in (row["alarms"], row.get("identical_to") and f"the predictions are those of {row['identical_to']}"):
+        if alarm:
+            display.say(f"alarm: {alarm}")
     if row["unranked_reason"]:
         display.say(f"not ranked: {row['unranked_reason']}")
     display.say(f"row {row['row_id']} in {outcome.table}")

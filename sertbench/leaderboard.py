@@ -27,7 +27,7 @@ COLUMNS = (
     "rank", "model", "corpus", "label_set", "subset", "protocol", "board", "ranked", "unranked_reason",
     "uar_pooled_mean", "uar_ci95_lo", "uar_ci95_hi", "uar_pooled_seed_sd", "wa", "macro_f1", "weighted_f1",
     "uar_foldmean", "uar_fold_sd", "uar_fold_*", "recall_*", "uar_style_*", "worst_speaker", "worst_speaker_uar",
-    "val_uar", "val_test_gap", "ece", "nll", "ci_unit",
+    "val_uar", "val_test_gap", "ece", "nll", "ci_unit", "alarms", "identical_to",
     "n_utt_expected", "n_utt_scored", "n_folds", "n_seeds", "seeds",
     "hpo_scope", "hpo_trials", "max_epochs", "selection_metric", "selection_on",
     "speaker_independent", "text_independent", "val_speaker_overlap", "leaky", "synthetic",
@@ -204,19 +204,20 @@ def ranked(rows: Sequence[Row], runs: Path) -> list[Row]:
     """Rank every table within the rows; rows that are not to be ranked come last in theirs, without a rank."""
     tables: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        tables.setdefault(key_of(row, TABLE), []).append(dict(row))
+        tables.setdefault(key_of(row, TABLE), []).append(row)
     result: list[Row] = []
     for _, members in sorted(tables.items()):
-        members.sort(key=lambda r: (text_of(r["ranked"]) != "1", -float(r["uar_pooled_mean"]), r["model"]))
-        contenders = [r for r in members if text_of(r["ranked"]) == "1"]
-        for row, rank in zip(contenders, tie_groups(contenders, runs), strict=True):
-            row["rank"] = rank
-        result += members
+        members.sort(key=lambda r: (-float(r["uar_pooled_mean"]), r["model"]))
+        result += judged([r for r in members if text_of(r["ranked"]) == "1"], runs)
+        result += [r for r in members if text_of(r["ranked"]) != "1"]
     return result
 
 
-def tie_groups(rows: Sequence[Row], runs: Path) -> list[object]:
-    """Ranks of the rows of one table. A row whose bundle is not at hand cannot be compared and keeps no rank."""
+def judged(rows: Sequence[Row], runs: Path) -> list[Row]:
+    """The rows of one table, sorted by UAR, with their ranks (tie groups) and the models of identical predictions.
+
+    A row whose bundle is not at hand cannot be compared: it keeps its place without a rank.
+    """
     from sertbench.statistics import compare, ranks
 
     at_hand: dict[int, Predictions] = {}
@@ -224,15 +225,18 @@ def tie_groups(rows: Sequence[Row], runs: Path) -> list[object]:
         folder = runs / str(row["bundle"])
         if bundle.is_whole(folder):
             at_hand[position] = bundle.load_predictions(folder, bundle.load_run(folder))
-    found = list(at_hand.values())
+    found, positions = list(at_hand.values()), list(at_hand)
     p_values = np.ones((len(found), len(found)))
     for i, j in combinations(range(len(found)), 2):
         a, b = found[i], found[j]
         y, speakers = a.column("target"), a.column("speaker")
         p_values[i, j] = p_values[j, i] = compare(y, a.labels, b.labels, speakers, len(a.classes)).p
-    uars = [float(rows[position]["uar_pooled_mean"]) for position in at_hand]
-    by_position = dict(zip(at_hand, ranks(uars, p_values), strict=True))
-    return [by_position.get(position, "") for position in range(len(rows))]
+    verdicts: dict[int, Row] = {}
+    for i, rank in enumerate(ranks([float(rows[k]["uar_pooled_mean"]) for k in positions], p_values)):
+        same = (j for j, other in enumerate(found) if j != i and np.array_equal(other.labels, found[i].labels))
+        verdicts[positions[i]] = {"rank": rank, "identical_to": " ".join(rows[positions[j]]["model"] for j in same)}
+    nothing = {"rank": "", "identical_to": ""}
+    return [{**row, **verdicts.get(position, nothing)} for position, row in enumerate(rows)]
 
 
 def shown(rows: Sequence[Row], mine: str) -> tuple[list[str], list[list[str]]]:

@@ -105,4 +105,13 @@ def figures(predictions: Predictions) -> dict[str, object]:
         "n_seeds": len(predictions.seeds),
         "n_folds": len(folds),
         "seeds": " ".join(map(str, predictions.seeds)),
+        "alarms": "; ".join(alarms(predictions)),
     }
+
+
+def alarms(predictions: Predictions) -> list[str]:
+    """What tells a degenerate classifier: one answer for every utterance, or classes that are never the answer."""
+    given = set(np.unique(predictions.labels))
+    if len(given) == 1:
+        return [f"answers {predictions.classes[given.pop()]} to every utterance"]
+    return [f"never answers {name}" for index, name in enumerate(predictions.classes) if index not in given]

@@ -307,3 +307,20 @@ def test_figures_do_not_depend_on_the_order_of_rows() -> None:
 
 def test_one_seed_has_no_seed_deviation() -> None:
     assert figures(make_predictions(0.8, 5, seeds=1))["uar_pooled_seed_sd"] is None
+
+
+def test_a_degenerate_classifier_raises_an_alarm(tmp_path: Path) -> None:
+    predictions = make_predictions(0.8, 5)
+    constant = predictions.frame.assign(p_angry=0.9, p_sad=0.1)
+    assert figures(Predictions(constant, CLASSES))["alarms"] == "answers angry to every utterance"
+    three = Predictions(predictions.frame.assign(p_calm=0.0), (*CLASSES, "calm"))
+    assert figures(three)["alarms"] == "never answers calm"
+    assert figures(predictions)["alarms"] == ""
+
+
+def test_identical_predictions_of_two_models_are_named(tmp_path: Path) -> None:
+    add(tmp_path, "one", 0.8, 1)
+    add(tmp_path, "other", 0.8, 2)
+    add(tmp_path, "twin", 0.8, 1)
+    found = {row["model"]: row["identical_to"] for row in table(tmp_path)}
+    assert found == {"one": "twin", "twin": "one", "other": ""}
