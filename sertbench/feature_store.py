@@ -8,7 +8,6 @@ beside its place and renamed when complete.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -19,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,25 +77,21 @@ class FeatureStore:
         """Open a complete folder. Raises StorageError if it is missing, incomplete or of another layout."""
         try:
             meta = json.loads((folder / "meta.json").read_text())
-            version, (F, T) = meta["version"], meta["input_shape"]
-            store = cls(folder, (F, T), np.load(folder / "first.npy"), np.load(folder / "frames.npy"))
-            sizes = [(folder / name).stat().st_size for name in ("values.f32", "sums.f64")]
+            if (meta["version"], meta["bytes"]) != (FEATURES_VERSION, _sizes(folder)):
+                raise ValueError("cut short, or of another version")
+            F, T = meta["input_shape"]
+            return cls(folder, (F, T), np.load(folder / "first.npy"), np.load(folder / "frames.npy"))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StorageError(f"{folder} holds no complete features ({error}). Run again to compute them") from error
-        items = len(store.frames)
-        if version != FEATURES_VERSION or items != store.first[-1] or sizes != [4 * store._begin[-1], 16 * F * items]:
-            raise StorageError(f"{folder} was cut short or is of another version. Run again to compute it anew")
-        return store
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FeatureStore.open, (self.folder,)
 
     @cached_property
     def _begin(self) -> np.ndarray:
-        """Where each item's values begin, and where the last one's end: (n_items + 1,)."""
-        F, T = self.input_shape
-        sizes = np.full(len(self.frames), F * T) if T else F * self.frames
-        return np.concatenate([[0], np.cumsum(sizes)])
+        """Where each whole utterance's values begin: (n_items,)."""
+        begin: np.ndarray = self.input_shape[0] * (np.cumsum(self.frames) - self.frames)
+        return begin
 
     @cached_property
     def _values(self) -> np.ndarray:
@@ -197,7 +192,7 @@ def open_store(
             np.save(draft / "first.npy", np.cumsum([0, *counts]))
             np.save(draft / "frames.npy", np.concatenate(frames))
             shape = (spec.rows, 0 if length is None else spec.frames(length))
-            meta = {"version": FEATURES_VERSION, "input_shape": shape, "spec": dataclasses.asdict(spec)}
+            meta = {"version": FEATURES_VERSION, "input_shape": shape, "bytes": _sizes(draft), "spec": asdict(spec)}
             (draft / "meta.json").write_text(json.dumps(meta, indent=2))
             _publish(draft, folder)
         finally:
@@ -212,7 +207,7 @@ def cache_key(
     settings = {
         "version": FEATURES_VERSION,
         "libraries": [soundfile.__libsndfile_version__, soxr.__version__],
-        "spec": dataclasses.asdict(spec),
+        "spec": asdict(spec),
         "window": window,
         "hop": hop,
         "channel": channel,
@@ -286,8 +281,16 @@ def _draft(folder: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
 
 
+def _sizes(folder: Path) -> dict[str, int]:
+    """Bytes of each file but the meta file."""
+    return {name: (folder / name).stat().st_size for name in ("values.f32", "sums.f64", "first.npy", "frames.npy")}
+
+
 def _publish(draft: Path, folder: Path) -> None:
     """Move a complete draft to its place, unless another process was first."""
+    for path in draft.iterdir():  # or else a power cut could leave files of the right size without their values
+        with path.open("rb") as file:
+            os.fsync(file)
     try:
         draft.rename(folder)
     except OSError:  # something is there: the same features, or a broken folder
