@@ -1,0 +1,249 @@
+"""Near-identical audio: copies of a clip that were resampled, re-encoded, cut at an end or changed in level.
+
+Method. The fingerprint of a clip is its energy in `BANDS` mel-spaced bands between 200 and 3400 Hz (what survives
+telephone rates and usual codecs), in dB relative to the clip's loud frames and clamped `FLOOR` dB below them, in 40 ms
+frames every 10 ms. Pairs are then found in two steps.
+
+1. Candidates: fingerprints pooled to 4 bands and 50 ms, with silence weighted down, are cross-correlated as matrix
+   products for all shifts up to `MAX_CUT`, among clips whose durations differ by at most twice that. Pairs above
+   `CANDIDATE` go on.
+2. Confirmation: at the best shift to 10 ms, over the frames in which either clip is above its floor,
+
+       agreement = 1 - sum((A - B - mean(A - B))^2) / (sum((A - mean_t A)^2) + sum((B - mean_t B)^2))
+
+   with A, B the overlapping parts in dB: the share of the variance over time that the two have in common, lowered by
+   any difference of their mean spectra. It is 1 for a copy at any level and about 0 for unrelated signals. A pair
+   counts from `AGREEMENT` on, if the common part is `MIN_OVERLAP` of the longer clip or more.
+
+Two clips that merely share a part are not copies here, and neither are steady signals (tones, hum, silence), which have
+no course over time to compare. Time-stretched, pitch-shifted, filtered or mixed copies are beyond this method.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache as memoise
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+import scipy.ndimage
+
+from sertbench import audio
+from sertbench.errors import StorageError
+from sertbench.feature_spec import SAMPLE_RATE
+
+Array = npt.NDArray[np.float32]
+Fingerprint = npt.NDArray[np.uint8]
+
+VERSION = 1  #         raised whenever `fingerprint` gives other values
+WINDOW = 640  #        samples per frame: 40 ms
+HOP = 160  #           samples between frames: 10 ms
+BANDS = 16
+LOWEST, HIGHEST = 200.0, 3400.0  # Hz
+FLOOR = 40.0  #        dB below the loud frames
+STEPS = 4  #           fingerprint units per dB
+MAX_CUT = 0.5  #       seconds that may be missing at either end
+MIN_OVERLAP = 2 / 3  # of the longer clip's frames
+MIN_ACTIVE = 20  #     frames above the floor in the common part
+MIN_SPREAD = 2.0  #    dB: a signal whose bands vary less over time (standard deviation) is steady
+CANDIDATE = 0.75
+AGREEMENT = 0.95
+
+_POOL = 5  #           frames per coarse frame
+_COARSE_BANDS = 4
+_COARSE_CUT = round(MAX_CUT * SAMPLE_RATE / HOP) // _POOL
+_BLOCK = 256  #        clips compared with all others at once
+_CHUNK = 2000  #       clips fingerprinted between two writes to the cache
+
+
+@memoise
+def _analysis() -> tuple[Array, npt.NDArray[np.int64]]:
+    """The window (WINDOW,) and the first spectral bin of each band, with the one after the last: (BANDS + 1,)."""
+    mel = np.linspace(2595 * np.log10(1 + LOWEST / 700), 2595 * np.log10(1 + HIGHEST / 700), BANDS + 1)
+    edges = 700 * (10 ** (mel / 2595) - 1)
+    return np.hanning(WINDOW).astype(np.float32), np.ceil(edges * WINDOW / SAMPLE_RATE).astype(np.int64)
+
+
+def fingerprint(wave: npt.NDArray[np.float32]) -> Fingerprint:
+    """Band energies over time of a mono 16 kHz signal (samples,): shape (frames, BANDS), uint8, in quarters of a dB.
+
+    0 is FLOOR dB below the 95th percentile over frames of the loudest band. A signal shorter than a frame is padded
+    with zeros.
+    """
+    window, edges = _analysis()
+    wave = np.pad(wave, (0, max(0, WINDOW - len(wave))))
+    frames = np.lib.stride_tricks.sliding_window_view(wave, WINDOW)[::HOP] * window
+    spectrum = scipy.fft.rfft(frames, axis=1)[:, : edges[-1]]
+    power = np.add.reduceat(spectrum.real**2 + spectrum.imag**2, edges[:-1], axis=1) / np.diff(edges).astype(np.float32)
+    decibels = 10 * np.log10(power + 1e-14)
+    loud = np.percentile(decibels.max(1), 95)
+    frames_above: Fingerprint = np.clip(np.rint((decibels - loud + FLOOR) * STEPS), 0, 255).astype(np.uint8)
+    return frames_above
+
+
+def near_duplicates(fingerprints: Sequence[Fingerprint], seconds: Sequence[float]) -> list[tuple[int, int, float]]:
+    """Pairs (i, j, agreement), i < j, of clips that are copies of each other, ascending; exact copies are among them.
+
+    `seconds` are the durations of the clips.
+    """
+    durations = np.asarray(seconds, dtype=np.float64)
+    order = np.argsort(durations, kind="stable")
+    found = []
+    for a, b, shift in _candidates([_course(fingerprints[k]) for k in order], durations[order]):
+        i, j = int(order[a]), int(order[b])
+        score = agreement(fingerprints[i], fingerprints[j], range(shift - _POOL, shift + _POOL + 1))
+        if score >= AGREEMENT:
+            found.append((min(i, j), max(i, j), score))
+    return sorted(found)
+
+
+def agreement(a: Fingerprint, b: Fingerprint, shifts: Sequence[int]) -> float:
+    """The highest agreement (formula above) over shifts; frame t of `b` is laid on frame t + shift of `a`.
+
+    0 where the common part is too short, too quiet or too steady for all shifts.
+    """
+    left, right = a.astype(np.float32), b.astype(np.float32)
+    loud_left, loud_right = left.max(1) > 0, right.max(1) > 0
+    best = 0.0
+    for shift in shifts:
+        start, end = max(0, shift), min(len(a), len(b) + shift)
+        if end - start < MIN_OVERLAP * max(len(a), len(b)):
+            continue
+        mine, yours = slice(start, end), slice(start - shift, end - shift)
+        active = np.flatnonzero(loud_left[mine] | loud_right[yours])
+        if len(active) >= MIN_ACTIVE:
+            best = max(best, _agreement(left[mine][active], right[yours][active]))
+    return best
+
+
+def _agreement(a: Array, b: Array) -> float:
+    """Agreement of two (frames, BANDS) arrays of the same shape."""
+    # A cut or a clipped peak moves what 0 means; the clip with the higher floor sets it for both.
+    both = (a > 0) & (b > 0)
+    offset = float((a - b).mean(where=both)) if both.any() else 0.0
+    a, b = np.maximum(a, offset), np.maximum(b + offset, 0)
+    spread = _deviation(a, 0) + _deviation(b, 0)
+    if spread < 2 * a.size * (STEPS * MIN_SPREAD) ** 2:
+        return 0.0
+    return 1 - _deviation(a - b, None) / spread
+
+
+def _deviation(x: Array, axis: int | None) -> float:
+    """Sum of squared deviations from the mean over `axis`."""
+    mean = x.mean(axis)
+    return float(np.vdot(x, x) - np.vdot(mean, mean) * (x.size / mean.size))
+
+
+def _course(frames: Fingerprint) -> Array:
+    """What a clip does over time, (coarse frames, 4), of unit norm; near silence counts little."""
+    pooled = frames.astype(np.float32).reshape(len(frames), _COARSE_BANDS, -1).mean(2)
+    weight = np.minimum(pooled.max(1, keepdims=True) / (15 * STEPS), 1)
+    course = weight * (pooled - (pooled * weight).sum(0) / max(float(weight.sum()), 1e-6))
+    # Coarse frames are twice as wide as far apart: else a shift by half a frame would hide a copy.
+    kernel = np.bartlett(2 * _POOL + 1)
+    course = scipy.ndimage.convolve1d(course, kernel / kernel.sum(), axis=0, mode="constant")[_POOL // 2 :: _POOL]
+    norm = float(np.linalg.norm(course))
+    return np.asarray(course / max(norm, 1e-6), dtype=np.float32)
+
+
+def _candidates(courses: Sequence[Array], seconds: npt.NDArray[np.float64]) -> list[tuple[int, int, int]]:
+    """Pairs of positions i < j whose courses correlate, with the shift in frames; `seconds` ascend."""
+    found = []
+    offsets = 2 * _COARSE_CUT + 1
+    for start in range(0, len(courses), _BLOCK):
+        stop = min(start + _BLOCK, len(courses))
+        end = int(np.searchsorted(seconds, seconds[stop - 1] + 2 * MAX_CUT, side="right"))
+        padded = np.zeros((end - start, max(map(len, courses[start:end])) + offsets, _COARSE_BANDS), np.float32)
+        for row, course in zip(padded, courses[start:end], strict=True):
+            row[_COARSE_CUT : _COARSE_CUT + len(course)] = course
+        width = max(map(len, courses[start:stop]))
+        block = padded[: stop - start, _COARSE_CUT : _COARSE_CUT + width].reshape(stop - start, -1)
+        best = np.full((stop - start, end - start), CANDIDATE, np.float32)
+        where = np.full(best.shape, -1, np.int8)
+        for offset in range(offsets):
+            likeness = block @ padded[:, offset : offset + width].reshape(end - start, -1).T
+            better = likeness > best
+            best[better], where[better] = likeness[better], offset
+        i, j = np.nonzero(where >= 0)
+        near = (j > i) & (seconds[start + j] - seconds[start + i] <= 2 * MAX_CUT)
+        shifts = (_COARSE_CUT - where[i, j].astype(int)) * _POOL
+        rows = np.stack([start + i, start + j, shifts], axis=1)[near]
+        found += [(int(a), int(b), int(shift)) for a, b, shift in rows]
+    return found
+
+
+def fingerprint_all(
+    paths: Sequence[Path],
+    audio_sha256: Sequence[str],
+    channel: str,
+    cache: Path | None,
+    on_progress: Callable[[int], None] | None = None,
+) -> list[Fingerprint]:
+    """Fingerprints of many files, in the order of `paths`.
+
+    `audio_sha256[i]` is the hash of the audio at `paths[i]`; what `cache`/fingerprints holds under it is not computed
+    again. `on_progress` is told the number of files done so far. Raises AudioError for a file that cannot be used and
+    StorageError for a cache that cannot be written.
+    """
+    folder = None if cache is None else cache / "fingerprints" / f"v{VERSION}"
+    known = _read(folder, frozenset(audio_sha256))
+    missing = [(sha, path) for sha, path in dict(zip(audio_sha256, paths, strict=True)).items() if sha not in known]
+    done = len(paths) - len(missing)
+    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="fingerprints")
+    try:
+        for first in range(0, len(missing), _CHUNK):
+            hashes, files = zip(*missing[first : first + _CHUNK], strict=True)
+            fresh = {}
+            for sha, frames in zip(hashes, pool.map(partial(_load, channel), files), strict=True):
+                fresh[sha] = frames
+                done += 1
+                if on_progress:
+                    on_progress(done)
+            _write(folder, fresh)
+            known.update(fresh)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return [known[sha] for sha in audio_sha256]
+
+
+def _load(channel: str, path: Path) -> Fingerprint:
+    return fingerprint(audio.load(path, channel))
+
+
+def _read(folder: Path | None, wanted: frozenset[str]) -> dict[str, Fingerprint]:
+    """What the cache holds of the wanted fingerprints; a file that cannot be read is as good as absent."""
+    known: dict[str, Fingerprint] = {}
+    for file in sorted(folder.glob("*.npz")) if folder else ():
+        with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile), np.load(file) as content:
+            known.update({sha: content[sha] for sha in wanted.intersection(content.files) - known.keys()})
+    return known
+
+
+def _write(folder: Path | None, fresh: dict[str, Fingerprint]) -> None:
+    """Add one file to the cache. Files are never changed, so that runs side by side lose nothing of each other's."""
+    if folder is None:
+        return
+    name = hashlib.sha256("".join(sorted(fresh)).encode()).hexdigest()[:16]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(dir=folder, prefix=f".{name}-", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, allow_pickle=False, **fresh)
+            Path(draft).replace(folder / f"{name}.npz")
+        finally:
+            Path(draft).unlink(missing_ok=True)
+    except OSError as fault:
+        raise StorageError(
+            f"fingerprints cannot be written to {folder}: {fault.strerror or fault}. "
+            "Free some space there, or name another cache folder in $SERTBENCH_CACHE"
+        ) from fault
