@@ -18,15 +18,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sertbench import bundle, executors, gate, leaderboard
+from sertbench import bundle, cost, executors, gate, leaderboard
 from sertbench import config as configs
 from sertbench import plan as plans
 from sertbench.config import RunConfig
+from sertbench.cost import Cost
 from sertbench.executors import Executor
 from sertbench.feature_store import FeatureStore, open_store
 from sertbench.fits import FitRecord, FitTask, PredictionTask, run_fit, run_prediction
 from sertbench.model import Choice, Estimator
-from sertbench.plan import Cost, Plan
+from sertbench.plan import Plan
 from sertbench.progress import Display
 from sertbench.protocols import Fold
 from sertbench.results import Predictions, figures
@@ -61,12 +62,12 @@ def run(config: RunConfig, display: Display, *, dry: bool = False) -> Outcome | 
     if bundle.is_whole(plan.folder) and not dry:
         display.say(f"everything is done already: {plan.folder} (delete it to run again)")
         return publish(plan, bundle.load_run(plan.folder))
-    price = plans.cost(plan)
+    price = cost.cost(plan)
     if not dry:
         bundle.ensure_writable(plan.folder)
         bundle.ensure_writable(Path(plan.config.leaderboards))
         display.log_to(plan.folder / "log.txt")
-    display.pairs("plan", plans.describe(plan, price))
+    display.pairs("plan", cost.describe(plan, price))
     if dry:
         return None
     outcomes = compute(plan, price, display)

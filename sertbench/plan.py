@@ -1,44 +1,28 @@
-"""The plan of a run: everything resolved and checked before any training, with its number of fits and expected time."""
+"""The plan of a run: everything resolved, and checked, before any training."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
+from sertbench import bundle, duplicates, gate, plugins
 from sertbench import config as configs
 from sertbench import corpus as corpora
-from sertbench import gate, plugins
 from sertbench.config import RunConfig
 from sertbench.corpus import Corpus, LabelSet, Manifest
 from sertbench.errors import ConfigError, unknown
-from sertbench.feature_spec import SAMPLE_RATE
-from sertbench.feature_store import windows
-from sertbench.guard import blaming, refuse_wrong_shape
-from sertbench.model import Estimator, NeuralModel, Recipe
+from sertbench.model import Recipe
 from sertbench.plugins import LoadedModel
-from sertbench.progress import Display, duration
+from sertbench.progress import Display
 from sertbench.protocols import Protocol, Split
-from sertbench.training import Compute, Network, Normaliser, Part, make_optimiser, predict, train_epoch
-from sertbench.tuning import MOST_FINALISTS
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a run takes at most."""
-
-    n_fits: int
-    n_parameters: int
-    seconds: float  # expected wall time if no fit stops early
+from sertbench.training import Compute
 
 
 @dataclass(frozen=True)
@@ -79,7 +63,8 @@ def make(config: RunConfig, display: Display) -> Plan:
         manifest = corpora.build_manifest(loaded.name, corpus, root, label_set, config.subset, cache)
         advance(1)
     split = protocol.split(manifest.utterances)
-    overlaps = gate.overlaps(manifest, split, protocol.promises)
+    near = near_copies(manifest, corpus.channel, cache, display)
+    overlaps = gate.overlaps(manifest, split, protocol.promises, near)
     leaky = gate.enforce(overlaps, config.allow_leak)
     base_choice = {"epochs": config.epochs} if config.epochs is not None else {}
     recipe, _ = model.cls.recipe.with_choice(dict(base_choice))
@@ -105,6 +90,19 @@ def make(config: RunConfig, display: Display) -> Plan:
     )  # fmt: skip
 
 
+def near_copies(manifest: Manifest, channel: str, cache: Path, display: Display) -> list[tuple[int, int]]:
+    """Pairs of utterances whose audio is nearly the same; worked out once per manifest and kept in the cache."""
+    path = cache / "near-copies" / f"{manifest.sha256}-{duplicates.VERSION}.json"
+    if path.exists():
+        return [(i, j) for i, j in json.loads(path.read_text())]
+    paths = [u.path for u in manifest.utterances]
+    with display.stage("looking for copied audio", len(paths)) as advance:
+        prints = duplicates.fingerprint_all(paths, manifest.audio_sha256, channel, cache, advance)
+        pairs = [(i, j) for i, j, _ in duplicates.near_duplicates(prints, manifest.seconds)]
+    bundle.write_text(path, json.dumps(pairs))
+    return pairs
+
+
 def find_protocol(corpus: Corpus, corpus_name: str, name: str | None) -> Protocol:
     """The protocol called `name`, or the corpus's default one."""
     by_name = {p.name: p for p in corpus.protocols}
@@ -113,110 +111,3 @@ def find_protocol(corpus: Corpus, corpus_name: str, name: str | None) -> Protoco
     if name not in by_name:
         raise ConfigError(f"{corpus_name}: {unknown('protocol', name, by_name)}")
     return by_name[name]
-
-
-def n_items(plan: Plan) -> np.ndarray:
-    """Items (windows, or one whole utterance each) per utterance, worked out from the durations alone."""
-    recipe = plan.recipe
-    samples = np.round(np.asarray(plan.manifest.seconds) * SAMPLE_RATE).astype(int)
-    return np.array([len(windows(int(n), recipe.window, recipe.hop)) for n in samples])
-
-
-def cost(plan: Plan) -> Cost:
-    """Count the fits and time a few training steps of the model on noise of the right shape, on one thread."""
-    finalists = min(MOST_FINALISTS, plan.config.trials // 3)
-    per_fold = plan.config.trials + plan.config.seeds + (finalists if finalists > 1 else 0)
-    n_fits = per_fold * len(plan.split.folds)
-    if issubclass(plan.model.cls, Estimator):
-        return Cost(n_fits, 0, float(n_fits))
-    items = n_items(plan)
-    n_parameters, train_rate, predict_rate = measure(plan.model.cls, plan)
-    seconds = 0.0
-    for fold in plan.split.folds:
-        n_train, n_val = items[list(fold.train)].sum(), items[list(fold.val)].sum()
-        seconds += per_fold * plan.recipe.epochs * (n_train * train_rate + n_val * predict_rate)
-    return Cost(n_fits, n_parameters, seconds / min(plan.workers, n_fits))
-
-
-class Noise:
-    """A source of random items of one shape, for timing."""
-
-    def __init__(self, rows: int, frames: int) -> None:
-        self._shape = rows, frames
-        self._generator = torch.Generator().manual_seed(0)
-
-    def batch(self, items: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Random x (B, F, T) and full lengths (B,)."""
-        return torch.randn(len(items), *self._shape, generator=self._generator), torch.full(
-            (len(items),), self._shape[1]
-        )
-
-    def moments(self, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Zero mean and unit standard deviation, (F, 1)."""
-        del items
-        return np.zeros((self._shape[0], 1), np.float32), np.ones((self._shape[0], 1), np.float32)
-
-
-def measure(cls: type[NeuralModel], plan: Plan) -> tuple[int, float, float]:
-    """Parameters, and seconds per item of a training step and of a prediction, at the corpus's mean length."""
-    recipe, n_classes = plan.recipe, len(plan.manifest.classes)
-    if recipe.features is None:
-        raise ConfigError(f"model {plan.model.name} names no features in its recipe: every neural model needs some")
-    seconds = recipe.window or float(np.mean(plan.manifest.seconds))
-    frames = recipe.features.frames(round(seconds * SAMPLE_RATE))
-    source, size = Noise(recipe.features.rows, frames), recipe.batch_size
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1 if plan.compute.device == "cpu" else threads)
-    try:
-        with torch.random.fork_rng(), blaming(plan.model.spec):
-            model = cls((recipe.features.rows, frames if recipe.window else 0), n_classes)
-            network = Network(model, Normaliser(None, None), recipe.window is None).to(plan.compute.device)
-            optimiser, _ = make_optimiser(recipe, network)
-            items = np.arange(2 * size)
-            refuse_wrong_shape(network, source, items, n_classes)
-            part, rng = Part(items, items, items % n_classes), np.random.default_rng(0)
-            times = []
-            for _ in range(2):  # the first pass warms up
-                started = time.perf_counter()
-                train_epoch(network, recipe, source, part, optimiser, None, rng, plan.compute)
-                trained = time.perf_counter()
-                predict(network, recipe, source, items, items, len(items), plan.compute)
-                times.append((trained - started, time.perf_counter() - trained))
-    finally:
-        torch.set_num_threads(threads)
-    n_parameters = sum(p.numel() for p in model.parameters())
-    return n_parameters, times[-1][0] / len(items), times[-1][1] / len(items)
-
-
-def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
-    """The plan as names and values, for the screen."""
-    config, manifest, recipe, cls = plan.config, plan.manifest, plan.recipe, plan.model.cls
-    speakers = len({u.speaker for u in manifest.utterances})
-    size = f"{len(manifest)} utterances, {speakers} speakers, {sum(manifest.seconds) / 3600:.2f} h"
-    subset = "" if manifest.subset == "all" else f", {manifest.subset} only"
-    features = "none"
-    if recipe.features is not None:
-        cut = f"windows of {recipe.window} s every {recipe.hop} s" if recipe.window else "whole utterances"
-        features = f"{recipe.features.kind}, {recipe.features.rows} rows, {cut}: {n_items(plan).sum():,} items"
-    tuning = (
-        f"{config.trials} Optuna trials per fold on its validation part" if config.trials else "the recipe as published"
-    )
-    expected = f"at most {duration(price.seconds)} on this machine (early stopping usually ends sooner)"
-    rows = [
-        ("model", f"{plan.model.name}, {price.n_parameters:,} parameters. {cls.paper}"),
-        ("corpus", f"{plan.corpus_name}, {manifest.label_set}{subset}: {size}; classes {', '.join(manifest.classes)}"),
-        ("protocol", f"{plan.split.protocol}, {len(plan.split.folds)} folds. {plan.protocol.summary}"),
-        ("features", features),
-        ("tuning", tuning),
-        ("fits", f"{price.n_fits} of at most {recipe.epochs} epochs each; seeds per fold: {config.seeds}"),
-        ("computing", f"{plan.compute.device}, {plan.compute.precision}, {plan.workers} at a time"),
-        ("expected", expected),
-        ("result", f"{plan.folder}"),
-    ]  # fmt: skip
-    if plan.corpus.synthetic:
-        rows.append(("note", "this corpus is synthetic: its scores say nothing about people and are never ranked"))
-    elif plan.corpus.unranked:
-        rows.append(("note", f"rows on this corpus are never ranked: {plan.corpus.unranked}"))
-    if plan.leaky:
-        rows.append(("note", "the folds leak (--allow-leak): the row is stamped leaky and never ranked"))
-    return rows

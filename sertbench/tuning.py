@@ -1,8 +1,8 @@
 """Nested tuning: one Optuna study per outer fold, on validation data only.
 
 The study is asked and told in the driving process, one trial after another, with a sampler seeded per trial number:
-so a study that was killed and resumed is the study that was not killed. Trial 0 is the recipe as published. Pruning is the
-median rule on the best validation UAR so far, worked out before a trial starts, so that a worker needs nobody to ask.
+so a study that was killed and resumed is the study that was not killed. Trial 0 is the recipe as published. Pruning is
+the median rule on the best validation UAR so far, worked out before a trial starts, so a worker needs nobody to ask.
 """
 
 from __future__ import annotations
@@ -131,6 +131,11 @@ def thresholds(trials: list[FrozenTrial], warm_up: int) -> tuple[float, ...]:
     return tuple(m if epoch + 1 >= warm_up else -1.0 for epoch, m in enumerate(medians))
 
 
+def n_finalists(trials: int) -> int:
+    """How many of the trials are judged with more seeds; one means that the best trial wins as it is."""
+    return min(MOST_FINALISTS, max(1, trials // FINALIST_SHARE))
+
+
 def choose(study: Study, choices: dict[int, Choice], evaluate: Evaluate) -> Tuned:
     """Take the best trial; from six trials on, run the best ones with a second seed and take the best mean.
 
@@ -143,7 +148,7 @@ def choose(study: Study, choices: dict[int, Choice], evaluate: Evaluate) -> Tune
         raise TrainingError(
             f"{study.study_name}: none of {len(trials)} trials could be completed: {'; '.join(reasons)}"
         )
-    finalists = done[: min(MOST_FINALISTS, max(1, len(trials) // FINALIST_SHARE))]
+    finalists = done[: n_finalists(len(trials))]
     means = {t.number: t.value or 0.0 for t in finalists}
     if len(finalists) > 1:
         for t in finalists:

@@ -1,0 +1,138 @@
+"""What a run takes, shown before it starts: how many fits, and how long at most, from timed steps on noise."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sertbench.errors import ConfigError
+from sertbench.feature_spec import SAMPLE_RATE
+from sertbench.feature_store import windows
+from sertbench.guard import blaming, refuse_wrong_shape
+from sertbench.model import Estimator, NeuralModel
+from sertbench.plan import Plan
+from sertbench.progress import duration
+from sertbench.training import Network, Normaliser, Part, make_optimiser, predict, train_epoch
+from sertbench.tuning import n_finalists
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run takes at most."""
+
+    n_fits: int
+    n_items: int  #   windows, or whole utterances, of the corpus
+    n_parameters: int
+    seconds: float  # expected wall time if no fit stops early
+
+
+def items_per_utterance(plan: Plan) -> np.ndarray:
+    """Items (windows, or one whole utterance each) per utterance, worked out from the durations alone."""
+    recipe = plan.recipe
+    samples = np.round(np.asarray(plan.manifest.seconds) * SAMPLE_RATE).astype(int)
+    return np.array([len(windows(int(n), recipe.window, recipe.hop)) for n in samples])
+
+
+def cost(plan: Plan) -> Cost:
+    """Count the fits and time a few training steps of the model on noise of the right shape, on one thread."""
+    trials, seeds, finalists = plan.config.trials, plan.config.seeds, n_finalists(plan.config.trials)
+    per_fold = trials + seeds + (finalists if finalists > 1 else 0)
+    n_fits = per_fold * len(plan.split.folds)
+    items = items_per_utterance(plan)
+    if issubclass(plan.model.cls, Estimator):
+        return Cost(n_fits, int(items.sum()), 0, float(n_fits))
+    n_parameters, train_rate, predict_rate = measure(plan.model.cls, plan)
+    seconds = 0.0
+    for fold in plan.split.folds:
+        n_train, n_val = items[list(fold.train)].sum(), items[list(fold.val)].sum()
+        trainings = per_fold - (trials > 0)  # the chosen trial's fit is the final fit of the first seed
+        seconds += trainings * plan.recipe.epochs * (n_train * train_rate + n_val * predict_rate)
+    return Cost(n_fits, int(items.sum()), n_parameters, seconds / min(plan.workers, n_fits))
+
+
+class Noise:
+    """A source of random items of one shape, for timing."""
+
+    def __init__(self, rows: int, frames: int) -> None:
+        self._shape = rows, frames
+        self._generator = torch.Generator().manual_seed(0)
+
+    def batch(self, items: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Random x (B, F, T) and full lengths (B,)."""
+        return torch.randn(len(items), *self._shape, generator=self._generator), torch.full(
+            (len(items),), self._shape[1]
+        )
+
+    def moments(self, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Zero mean and unit standard deviation, (F, 1)."""
+        del items
+        return np.zeros((self._shape[0], 1), np.float32), np.ones((self._shape[0], 1), np.float32)
+
+
+def measure(cls: type[NeuralModel], plan: Plan) -> tuple[int, float, float]:
+    """Parameters, and seconds per item of a training step and of a prediction, at the corpus's mean length."""
+    recipe, n_classes = plan.recipe, len(plan.manifest.classes)
+    if recipe.features is None:
+        raise ConfigError(f"model {plan.model.name} names no features in its recipe: every neural model needs some")
+    seconds = recipe.window or float(np.mean(plan.manifest.seconds))
+    frames = recipe.features.frames(round(seconds * SAMPLE_RATE))
+    source, size = Noise(recipe.features.rows, frames), recipe.batch_size
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if plan.compute.device == "cpu" else threads)
+    try:
+        with torch.random.fork_rng(), blaming(plan.model.spec):
+            model = cls((recipe.features.rows, frames if recipe.window else 0), n_classes)
+            network = Network(model, Normaliser(None, None), recipe.window is None).to(plan.compute.device)
+            optimiser, _ = make_optimiser(recipe, network)
+            items = np.arange(2 * size)
+            refuse_wrong_shape(network, source, items, n_classes)
+            part, rng = Part(items, items, items % n_classes), np.random.default_rng(0)
+            times = []
+            for _ in range(2):  # the first pass warms up
+                started = time.perf_counter()
+                train_epoch(network, recipe, source, part, optimiser, None, rng, plan.compute)
+                trained = time.perf_counter()
+                predict(network, recipe, source, items, items, len(items), plan.compute)
+                times.append((trained - started, time.perf_counter() - trained))
+    finally:
+        torch.set_num_threads(threads)
+    n_parameters = sum(p.numel() for p in model.parameters())
+    return n_parameters, times[-1][0] / len(items), times[-1][1] / len(items)
+
+
+def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
+    """The plan as names and values, for the screen."""
+    config, manifest, recipe, cls = plan.config, plan.manifest, plan.recipe, plan.model.cls
+    speakers = len({u.speaker for u in manifest.utterances})
+    size = f"{len(manifest)} utterances, {speakers} speakers, {sum(manifest.seconds) / 3600:.2f} h"
+    subset = "" if manifest.subset == "all" else f", {manifest.subset} only"
+    features = "none"
+    if recipe.features is not None:
+        cut = f"windows of {recipe.window} s every {recipe.hop} s" if recipe.window else "whole utterances"
+        features = f"{recipe.features.kind}, {recipe.features.rows} rows, {cut}: {price.n_items:,} items"
+    tuning = (
+        f"{config.trials} Optuna trials per fold on its validation part" if config.trials else "the recipe as published"
+    )
+    expected = f"at most {duration(price.seconds)} on this machine (early stopping usually ends sooner)"
+    rows = [
+        ("model", f"{plan.model.name}, {price.n_parameters:,} parameters. {cls.paper}"),
+        ("corpus", f"{plan.corpus_name}, {manifest.label_set}{subset}: {size}; classes {', '.join(manifest.classes)}"),
+        ("protocol", f"{plan.split.protocol}, {len(plan.split.folds)} folds. {plan.protocol.summary}"),
+        ("features", features),
+        ("tuning", tuning),
+        ("fits", f"{price.n_fits} of at most {recipe.epochs} epochs each; seeds per fold: {config.seeds}"),
+        ("computing", f"{plan.compute.device}, {plan.compute.precision}, {plan.workers} at a time"),
+        ("expected", expected),
+        ("result", f"{plan.folder}"),
+    ]  # fmt: skip
+    if plan.corpus.synthetic:
+        rows.append(("note", "this corpus is synthetic: its scores say nothing about people and are never ranked"))
+    elif plan.corpus.unranked:
+        rows.append(("note", f"rows on this corpus are never ranked: {plan.corpus.unranked}"))
+    if plan.leaky:
+        rows.append(("note", "the folds leak (--allow-leak): the row is stamped leaky and never ranked"))
+    return rows
