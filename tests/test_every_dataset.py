@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import inspect
 import pkgutil
 import random
@@ -97,6 +97,10 @@ def whole_iemocap(_: str, root: Path) -> None:
 
 
 TREES = {"iemocap": whole_iemocap}
+for file in sorted((Path(__file__).parent / "corpus_trees").glob("*.py")):  # one per corpus: build(name, root)
+    made = importlib.util.module_from_spec(spec := importlib.util.spec_from_file_location(f"tree_{file.stem}", file))
+    spec.loader.exec_module(made)
+    TREES[file.stem] = made.build
 
 
 @pytest.fixture(scope="module")
