@@ -127,9 +127,13 @@ def test_a_wav_that_was_written_to_a_pipe_is_read(tmp_path, declared):
 
 def test_chunks_of_odd_size_before_the_data_are_skipped(tmp_path):
     path = tmp_path / "tagged.wav"
-    path.write_bytes(wav_bytes(RAMP.tobytes(), before=b"LIST" + struct.pack("<I", 5) + b"INFOx\0"))
-
+    whole = wav_bytes(RAMP.tobytes(), before=b"LIST" + struct.pack("<I", 5) + b"INFOx\0")
+    path.write_bytes(whole)
     assert audio.load(path).shape == (1600,)
+
+    path.write_bytes(whole[:-100])
+    with pytest.raises(AudioError, match="truncated"):
+        audio.load(path)
 
 
 def test_a_missing_padding_byte_is_no_truncation(tmp_path):
@@ -185,12 +189,17 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path, value):
         audio.load(path)
 
 
-def test_a_truncated_flac_is_refused(tmp_path):
-    noise = np.random.default_rng(0).integers(-9000, 9000, 40_000).astype(np.int16)
-    path = write(tmp_path / "bad.flac", noise)
-    path.write_bytes(path.read_bytes()[:40_000])
+@pytest.mark.parametrize(
+    ("kind", "fault"), [("flac", "cannot be decoded"), ("mp3", r"truncated, \d+ of 40000 samples")]
+)
+def test_a_truncated_file_of_another_format_is_refused(tmp_path, kind, fault):
+    path = tmp_path / f"bad.{kind}"
+    soundfile.write(path, np.random.default_rng(0).integers(-9000, 9000, 40_000).astype(np.int16), 16_000)
+    assert audio.probe(path).seconds == 2.5
 
-    with pytest.raises(AudioError, match=r"bad\.flac: (truncated|cannot be decoded)"):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    with pytest.raises(AudioError, match=rf"bad\.{kind}: {fault}"):
         audio.load(path)
 
 

@@ -111,4 +111,5 @@ def test_emotions_can_be_told_apart_across_voices_but_not_perfectly(made):
         means = np.stack([z[train & (y == c)].mean(axis=0) for c in range(4)])
         right[test] = np.square(z[test, None] - means).sum(axis=2).argmin(axis=1) == y[test]
 
-    assert 0.45 < right.mean() < 0.9  # chance: 0.25
+    recalls = [right[y == c].mean() for c in range(4)]
+    assert 0.45 < min(recalls) < 0.9  # chance: 0.25

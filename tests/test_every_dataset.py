@@ -90,7 +90,7 @@ def whole_iemocap(_: str, root: Path) -> None:
         shares["rest"] = total - shares["exc"] - shares["hap"]
         turns = chain.from_iterable(islice(piles[name], share) for name, share in shares.items())
         for n, (code, style) in enumerate(turns):
-            scene = "impro01" if style == "impro" else "script01_1"
+            scene = "impro01" if style == "impro" else f"script0{1 + n % 3}_1"
             rows.setdefault(talker[0], []).append((f"Ses0{talker[0]}F_{scene}_{talker[1]}{n:03d}", code))
     for session, its_rows in rows.items():
         annotate(root / f"Session{session}", its_rows)
@@ -181,10 +181,13 @@ def test_a_complete_corpus_is_accepted_in_every_label_set_and_subset(name, chose
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_protocols_test_each_utterance_once_and_keep_speakers_apart(name, chosen):
+def test_protocols_test_what_they_say_once_and_keep_apart_what_they_promise(name, chosen):
     corpus = adapter(name)
 
     assert len({p.name for p in corpus.protocols}) == len(corpus.protocols) >= 1
+    assert corpus.protocols[0].covers == corpus.protocols[0].promises["speaker"] == "all", (
+        "the default is the strictest"
+    )
     for protocol in corpus.protocols:
         assert protocol.summary
         assert protocol.version >= 1
@@ -193,12 +196,15 @@ def test_protocols_test_each_utterance_once_and_keep_speakers_apart(name, chosen
 
             split = protocol.split(found)
 
-            assert sorted(i for fold in split.folds for i in fold.test) == list(range(len(found)))
+            assert len(split.tested) == len(set(split.tested))
+            assert (len(split.tested) == len(found)) == (protocol.covers == "all")
             for fold in split.folds:
-                speakers = {role: {found[i].speaker for i in fold.part(role)} for role in ROLES}
-                assert all(speakers.values())
-                assert not speakers["train"] & speakers["val"]
-                assert not (speakers["train"] | speakers["val"]) & speakers["test"]
+                for key, between in {"id": "all", **protocol.promises}.items():
+                    train, val, test = ({getattr(found[i], key) for i in fold.part(role)} for role in ROLES)
+                    assert train
+                    assert val
+                    assert test.isdisjoint(train | val)
+                    assert between == "test" or train.isdisjoint(val)
                 assert {label_set.mapping[found[i].label] for i in fold.train} == set(label_set.classes)
 
 
