@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import inspect
 import pkgutil
@@ -285,6 +286,14 @@ def test_emodb_reads_the_file_name(tmp_path):
     assert only(adapter("emodb"), tmp_path) == Utterance(
         id="13b09Ec", path=path, label="disgust", speaker="13", gender="female", text="b09", language="de"
     )
+
+
+def test_emodb_names_are_the_published_ones():
+    names = " ".join(sorted(adapter("emodb").expected_ids()))
+
+    digest = hashlib.sha256(names.encode()).hexdigest()  # of the file names of the published archive
+
+    assert digest == "95d0c5301f341062977520861a6fc900d800434f2ba3cd03631d774c88c25512"
 
 
 def test_emodb_counts_of_the_corpus_follow_from_its_names(whole):
