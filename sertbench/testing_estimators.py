@@ -1,0 +1,118 @@
+"""Checks of non-neural models: fit on train, give class probabilities per utterance, the same ones each time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sertbench import testing_recipes as recipes
+from sertbench.corpus import Utterance
+from sertbench.errors import PluginError
+from sertbench.model import Estimator, Examples
+from sertbench.testing import Check
+
+CLASSES = 4
+
+
+def examples(cls: type[Estimator], count: int, seed: int, classes: int = CLASSES, told: bool = True) -> Examples:
+    """Utterances whose functionals and durations depend on their class; `told`: with their labels."""
+    rng = np.random.default_rng(seed)
+    targets = np.arange(count) % classes
+    rows = 2 * cls.recipe.features.rows if cls.recipe.features else 0
+    functionals = (rng.standard_normal((count, rows)) + targets[:, None]).astype(np.float32)
+    utterances = tuple(
+        Utterance(
+            id=f"{seed}_{i:03d}",
+            path=Path(f"{seed}_{i:03d}.wav"),
+            label=f"class {target}" if told else "",
+            speaker=f"{seed}_{i % 3}",
+            gender=("female", "male")[i % 2],
+            text=f"text {i % 5}",
+        )
+        for i, target in enumerate(targets)
+    )
+    seconds = rng.uniform(1.0, 2.0, count) + 0.5 * targets
+    return Examples(utterances, seconds, functionals, targets if told else None)
+
+
+def fitted(cls: type[Estimator], seed: int = 0, classes: int = CLASSES, **arguments: Any) -> Estimator:
+    """An estimator fitted on 40 utterances, of which `classes` classes occur."""
+    estimator = cls(CLASSES, seed, **arguments)
+    estimator.fit(examples(cls, 40, 1, classes), examples(cls, 16, 2, classes))
+    return estimator
+
+
+def gives_probabilities(cls: type[Estimator]) -> None:
+    """Rows of n_classes probabilities that sum to 1, also where the training part lacks a class."""
+    recipes.valid_constructor(cls)
+    for classes, where in ((CLASSES, ""), (CLASSES - 1, " when one class does not occur in training")):
+        given = np.asarray(fitted(cls, classes=classes).predict_proba(examples(cls, 8, 3, told=False)))
+        if given.shape != (8, CLASSES):
+            raise PluginError(
+                f"predict_proba gave shape {given.shape} for 8 utterances and {CLASSES} classes{where}: it must be "
+                f"(8, {CLASSES}), column c for class index c (scikit-learn leaves out classes that it has not seen)"
+            )
+        if not np.isfinite(given).all() or given.min() < 0 or np.abs(given.sum(1) - 1).max() > 1e-4:
+            raise PluginError(
+                f"the rows of predict_proba are no probabilities{where}: they must be >= 0 and sum to 1; the first row "
+                f"is {given[0]}"
+            )
+
+
+def predicts_each_alone(cls: type[Estimator]) -> None:
+    """An utterance is predicted the same alone and among others, and predicting changes nothing."""
+    estimator = fitted(cls)
+    data = examples(cls, 8, 3, told=False)
+    together = estimator.predict_proba(data)
+    alone = np.concatenate([estimator.predict_proba(part) for part in one_by_one(data)])
+    gap = float(np.abs(together - alone).max())
+    if gap > 1e-5:
+        raise PluginError(
+            f"probabilities differ by {gap:.1e} when an utterance is predicted alone: predict_proba may use what `fit` "
+            "learnt and the utterance itself, nothing computed over the other utterances"
+        )
+
+
+def one_by_one(data: Examples) -> Iterator[Examples]:
+    """Each utterance as examples of its own."""
+    for i in range(len(data.utterances)):
+        part = slice(i, i + 1)
+        yield replace(
+            data, utterances=data.utterances[part], seconds=data.seconds[part], functionals=data.functionals[part]
+        )
+
+
+def fits_the_same_again(cls: type[Estimator]) -> None:
+    """The same seed and data give the same probabilities."""
+    data = examples(cls, 8, 3, told=False)
+    once = fitted(cls).predict_proba(data)
+    np.random.seed(1)
+    if not np.array_equal(once, fitted(cls).predict_proba(data)):
+        raise PluginError(
+            "two fits with the same seed give other probabilities: pass `random_state=self.seed` to scikit-learn, or "
+            "draw from np.random.default_rng(self.seed), and keep nothing on the class or module"
+        )
+
+
+def searches_what_it_can_fit(cls: type[Estimator]) -> None:
+    """Draws from the search space are valid, hold the published setting, and fit."""
+    for choice in recipes.draws(cls, 3):
+        _, arguments = cls.recipe.with_choice(choice)
+        try:
+            fitted(cls, **arguments)
+        except Exception as error:
+            raise PluginError(f"fit fails with {choice}, drawn from search_space: {error}") from error
+
+
+CHECKS = (
+    Check("documentation", recipes.documented, "The class says what it is and where it is from", needed=True),
+    Check("recipe", recipes.valid_recipe, "The recipe holds settings that can be", needed=True),
+    Check("probabilities", gives_probabilities, "fit works, and predict_proba gives probabilities", needed=True),
+    Check("alone", predicts_each_alone, "An utterance is predicted the same alone and among others"),
+    Check("search_space", searches_what_it_can_fit, "What search_space draws can be fitted"),
+    Check("repeatable", fits_the_same_again, "The same seed gives the same probabilities"),
+)

@@ -1,0 +1,139 @@
+"""Checks of how a network learns: gradients, the search space, repeatability, mixed precision."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sertbench import testing_recipes as recipes
+from sertbench.errors import PluginError, few
+from sertbench.feature_spec import SAMPLE_RATE
+from sertbench.model import Choice, NeuralModel
+from sertbench.testing_sounds import CLASSES, FP32, LONGEST, Sounds, as_in_a_fit, features_of, inputs, make, step
+from sertbench.training import Compute, build, make_optimiser, train
+
+STEPS, LEARNT = 100, 0.5  # to learn by heart: at most so many steps, to this part of the loss of guessing
+
+
+@as_in_a_fit()
+def is_finite(cls: type[NeuralModel]) -> None:
+    """Logits and gradients are finite on silence and on clipped noise."""
+    spec, window = cls.recipe.features, cls.recipe.window
+    assert spec is not None, "has_features comes first"
+    samples = round((window or LONGEST) * SAMPLE_RATE)
+    noise = np.sign(np.random.default_rng(0).standard_normal(samples))
+    normal = inputs(cls, 8, ready=False)
+    mean, std = map(torch.from_numpy, normal.moments(np.arange(8))) if cls.recipe.normalise == "train" else (0.0, 1.0)
+    for name, wave in (("digital silence", np.zeros(samples)), ("full-scale noise", noise)):
+        x = ((features_of(spec, wave) - mean) / std).repeat(4, 1, 1)
+        data = Sounds(x, torch.full((4,), x.shape[2]), torch.arange(4))
+        network = make(cls, data.input_shape)
+        with torch.no_grad():
+            evaluated = network.eval()(data.x, data.lengths)
+        loss = functional.cross_entropy(network.train()(data.x, data.lengths), data.targets)
+        torch.autograd.backward(loss)
+        if not (evaluated.isfinite().all() and loss.isfinite()):
+            raise PluginError(
+                f"the logits of {name} are not finite: look for a logarithm, a division or a norm of what can be 0"
+            )
+        bad = [n for n, p in network.model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+        if bad:
+            raise PluginError(
+                f"{name} gives gradients that are not finite in {few(bad)}: look for the root or norm of what can be 0 "
+                "(a standard deviation over equal frames), and add a small constant under the root"
+            )
+
+
+@as_in_a_fit()
+def trains_every_parameter(cls: type[NeuralModel]) -> None:
+    """Gradients reach every parameter that asks for one."""
+    data = inputs(cls, 16)
+    network = make(cls, data.input_shape).train()
+    torch.autograd.backward(functional.cross_entropy(network(data.x, data.lengths), data.targets))
+    wanted = {name: p.grad for name, p in network.model.named_parameters() if p.requires_grad}
+    if not wanted:
+        raise PluginError(f"{cls.__name__} has no parameter to train: make its layers attributes in __init__")
+    dead = [name for name, grad in wanted.items() if grad is None or not grad.any()]
+    if dead:
+        raise PluginError(
+            f"no gradient reaches {few(dead)}: use these in forward, or remove them (or set requires_grad to False if "
+            "they are frozen on purpose). A detach(), an argmax or a .data on the way cuts the gradient"
+        )
+
+
+@as_in_a_fit()
+def learns_by_heart(cls: type[NeuralModel]) -> None:
+    """Sixteen items are learnt within a bounded number of the recipe's own optimiser steps."""
+    data = inputs(cls, 16)
+    network = make(cls, data.input_shape)
+    optimiser, _ = make_optimiser(cls.recipe, network)
+    chance = float(np.log(CLASSES))
+    losses = []
+    for _ in range(STEPS):
+        losses.append(step(network, data, optimiser))
+        if losses[-1] < LEARNT * chance:
+            return
+    raise PluginError(
+        f"16 items are not learnt by heart: after {STEPS} steps the loss is {losses[-1]:.3f}, from {losses[0]:.3f} "
+        f"(guessing {CLASSES} classes: {chance:.3f}). Check the learning rate ({cls.recipe.learning_rate:g}, "
+        f"{cls.recipe.optimiser}), the dropout, and that forward depends on x"
+    )
+
+
+@as_in_a_fit()
+def searches_what_it_can_train(cls: type[NeuralModel]) -> None:
+    """Draws from the search space are valid, hold the published setting, and train."""
+    data = inputs(cls, 8)
+    for choice in recipes.draws(cls, 3):
+        try:
+            weights_after_an_epoch(cls, choice, data)
+        except Exception as error:
+            raise PluginError(f"training fails with {choice}, drawn from search_space: {error}") from error
+
+
+def weights_after_an_epoch(cls: type[NeuralModel], choice: Choice, data: Sounds) -> dict[str, Tensor]:
+    """Weights after one epoch of the harness's own loop."""
+    recipe, arguments = cls.recipe.with_choice(choice)
+    recipe = replace(recipe, epochs=1, batch_size=min(recipe.batch_size, 4))
+    part = data.part()
+    shape = (data.input_shape[0], data.input_shape[1] if recipe.window else 0)
+    network = build(cls, arguments, recipe, data, part.items, shape, CLASSES, seed=0)
+    for _ in train(network, recipe, data, part, part, 0, FP32):
+        pass
+    return network.state_dict()
+
+
+@as_in_a_fit()
+def trains_the_same_again(cls: type[NeuralModel]) -> None:
+    """The same seed gives the same weights, bit for bit, whatever happened before."""
+    data = inputs(cls, 8, ready=False)
+    once = weights_after_an_epoch(cls, {}, data)
+    torch.rand(3)
+    np.random.seed(1)
+    again = weights_after_an_epoch(cls, {}, data)
+    other = [name for name, value in once.items() if not torch.equal(value, again[name])]
+    if other:
+        raise PluginError(
+            f"two trainings with the same seed differ in {few(other)}: draw random numbers from torch only (the "
+            "harness seeds it), keep nothing on the class or module, and do not iterate over sets"
+        )
+
+
+@as_in_a_fit()
+def runs_in_bf16(cls: type[NeuralModel]) -> None:
+    """Mixed precision works: forward and backward under bfloat16 autocast."""
+    data = inputs(cls, 8)
+    network = make(cls, data.input_shape).train()
+    with Compute("cpu", "bf16").autocast():
+        logits = network(data.x, data.lengths)
+    loss = functional.cross_entropy(logits, data.targets)
+    torch.autograd.backward(loss)
+    if not loss.isfinite():
+        raise PluginError(
+            f"the loss is {loss.item()} under bfloat16 autocast: masks should use -torch.inf on .float() scores, and "
+            "small constants must not vanish beside large numbers"
+        )

@@ -1,0 +1,159 @@
+"""Checks that neural models and estimators share: documentation, recipe, search space."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import optuna
+
+from sertbench.errors import PluginError
+from sertbench.feature_spec import KINDS, FeatureSpec
+from sertbench.model import Choice, Model, Recipe
+
+# field -> (may it have this value?, what it must be)
+RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "window": (lambda v: v is None or v > 0, "None (whole utterances) or seconds > 0"),
+    "hop": (lambda v: v is None or v > 0, "None or seconds > 0"),
+    "learning_rate": (lambda v: 0 < v < 10, "between 0 and 10, both excluded"),
+    "weight_decay": (lambda v: v >= 0, ">= 0"),
+    "momentum": (lambda v: 0 <= v < 1, "0 <= momentum < 1"),
+    "gamma": (lambda v: 0 < v <= 1, "0 < gamma <= 1"),
+    "step_size": (lambda v: isinstance(v, int) and v >= 1, "a whole number >= 1"),
+    "epochs": (lambda v: isinstance(v, int) and v >= 1, "a whole number >= 1"),
+    "patience": (lambda v: isinstance(v, int) and v >= 1, "a whole number >= 1"),
+    "batch_size": (lambda v: isinstance(v, int) and v >= 2, "a whole number >= 2 (batch normalisation needs two)"),
+    "mixup": (lambda v: v >= 0, ">= 0 (0: no mixup)"),
+    "class_weights": (lambda v: isinstance(v, bool), "True or False"),
+    "label_smoothing": (lambda v: 0 <= v < 1, "0 <= label_smoothing < 1"),
+    "clip_norm": (lambda v: v is None or v > 0, "None or > 0"),
+}
+
+
+def documented(cls: Model) -> None:
+    """The docstring's first line says what it is; `paper` says where it is from."""
+    lines = (cls.__doc__ or "").strip().splitlines()
+    if not lines or cls.__doc__ in {base.__doc__ for base in cls.__mro__[1:]}:
+        raise PluginError(
+            f"{cls.__name__} has no docstring: its first line is what `sertbench list models` shows, and the rest "
+            "should name the paper and what departs from it"
+        )
+    if len(lines[0]) > 120:
+        raise PluginError(f"the first line of {cls.__name__}'s docstring has {len(lines[0])} characters: 120 at most")
+    if not cls.paper.strip():
+        raise PluginError(
+            f'{cls.__name__}.paper is empty: set `paper = "Authors, title, venue year"`, or "unpublished" for your own'
+        )
+
+
+def recipe_faults(recipe: Recipe) -> Iterator[str]:
+    """What is wrong with the values of a recipe, in words."""
+    for name, hint in get_type_hints(Recipe).items():
+        value = getattr(recipe, name)
+        if get_origin(hint) is Literal and value not in get_args(hint):
+            yield f"{name} = {value!r}: must be one of {', '.join(map(repr, get_args(hint)))}"
+    for name, (accepted, words) in RANGES.items():
+        value = getattr(recipe, name)
+        try:
+            good = accepted(value)
+        except TypeError:
+            good = False
+        if not good:
+            yield f"{name} = {value!r}: must be {words}"
+    if (recipe.window is None) != (recipe.hop is None):
+        yield f"window = {recipe.window!r} with hop = {recipe.hop!r}: give both in seconds, or neither for whole ones"
+    if recipe.features is not None:
+        yield from feature_faults(recipe.features)
+
+
+def feature_faults(spec: object) -> Iterator[str]:
+    """What is wrong with a feature specification, in words."""
+    if not isinstance(spec, FeatureSpec):
+        yield f"features = {spec!r}: make one with sertbench.feature_spec, e.g. log_mel(64)"
+        return
+    if spec.kind not in KINDS:
+        yield f"features.kind = {spec.kind!r}: must be one of {', '.join(map(repr, KINDS))}"
+    if min(spec.n_fft, spec.hop_length, spec.rows) < 1:
+        yield f"features = {spec}: n_fft, hop_length and the number of rows must be positive"
+    if spec.kind == "mfcc" and spec.n_mfcc > spec.n_mels:
+        yield f"features: {spec.n_mfcc} coefficients of {spec.n_mels} mel bands; n_mfcc can be n_mels at most"
+    if spec.n_bins is not None and spec.n_bins > spec.n_fft // 2 + 1:
+        yield f"features.n_bins = {spec.n_bins}: n_fft = {spec.n_fft} gives {spec.n_fft // 2 + 1}"
+
+
+def valid_recipe(cls: Model) -> None:
+    """`recipe` is a Recipe whose fields have values that can be."""
+    recipe = getattr(cls, "recipe", None)
+    if not isinstance(recipe, Recipe):
+        raise PluginError(f"{cls.__name__}.recipe is {recipe!r}: set `recipe = Recipe(features=log_mel(64), ...)`")
+    faults = "; ".join(recipe_faults(recipe))
+    if faults:
+        raise PluginError(f"{cls.__name__}.recipe: {faults}")
+
+
+def own_arguments(cls: Model) -> dict[str, Any]:
+    """The constructor's hyperparameters with their defaults: all but the harness's own arguments."""
+    given = {"self", "input_shape", "n_classes", "seed"}
+    found = inspect.signature(cls.__init__).parameters
+    return {name: p.default for name, p in found.items() if name not in given and p.kind is not p.VAR_KEYWORD}
+
+
+def valid_constructor(cls: Model) -> None:
+    """Own hyperparameters have defaults and no name of a recipe field."""
+    recipe_fields = {f.name for f in fields(Recipe)}
+    for name, default in own_arguments(cls).items():
+        if default is inspect.Parameter.empty:
+            raise PluginError(
+                f"{cls.__name__}.__init__ needs `{name}`: give it a default, the value that the paper used. The "
+                "harness passes input_shape and n_classes (to an Estimator: n_classes and seed)"
+            )
+        if name in recipe_fields:
+            raise PluginError(f"{cls.__name__}.__init__ takes `{name}`, which is a field of Recipe: rename it")
+
+
+def draws(cls: Model, count: int) -> Iterator[Choice]:
+    """Draw from the search space at random, the same each time, checking what it returns."""
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=sampler)
+    optuna.logging.set_verbosity(level)
+    for _ in range(count):
+        trial = study.ask()
+        choice = cls.search_space(trial)
+        check_choice(cls, trial, choice)
+        yield choice
+
+
+def check_choice(cls: Model, trial: optuna.Trial, choice: Choice) -> None:
+    """A choice names recipe fields and constructor arguments, within bounds that hold the published value."""
+    if not isinstance(choice, dict):
+        raise PluginError(f"search_space returned {choice!r}: return a dict of what to change, {{}} for nothing")
+    recipe_fields, arguments = {f.name for f in fields(Recipe)}, own_arguments(cls)
+    for name in choice:
+        if name not in recipe_fields and name not in arguments:
+            known = ", ".join([*arguments, "the fields of Recipe"])
+            raise PluginError(f"search_space returns {name!r}, which nothing takes. Accepted: {known}")
+    recipe, _ = cls.recipe.with_choice(choice)
+    faults = "; ".join(recipe_faults(recipe))
+    if faults:
+        raise PluginError(f"search_space drew a recipe that cannot be: {faults}")
+    for name, distribution in trial.distributions.items():
+        if name not in choice or choice[name] != trial.params[name]:
+            continue  # the plug-in made something else of the draw
+        published = getattr(cls.recipe, name) if name in recipe_fields else arguments[name]
+        if not contains(distribution, published):
+            raise PluginError(
+                f"search_space cannot draw the published {name} = {published!r}: {distribution}. Widen it, so that "
+                "tuning can only do better than the paper's setting"
+            )
+
+
+def contains(distribution: optuna.distributions.BaseDistribution, value: object) -> bool:
+    """Whether a value lies in the range of a distribution."""
+    if isinstance(distribution, optuna.distributions.CategoricalDistribution):
+        return value in distribution.choices
+    assert isinstance(distribution, (optuna.distributions.FloatDistribution, optuna.distributions.IntDistribution))
+    return isinstance(value, (int, float)) and distribution.low <= value <= distribution.high

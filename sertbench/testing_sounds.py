@@ -1,0 +1,147 @@
+"""Made-up sounds for the checks of neural models, and the harness around a network under test.
+
+Inputs are the recipe's own features of tones in noise, brought in as the harness does it, so that a network is seen as
+it will be used.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sertbench.feature_spec import SAMPLE_RATE, FeatureSpec
+from sertbench.features import extract
+from sertbench.model import NeuralModel
+from sertbench.training import Compute, Network, Normaliser, Part, make_optimiser
+
+CLASSES = 4
+LONGEST = 1.2  # seconds of the longest whole utterance
+FP32 = Compute("cpu", "fp32")
+
+
+@dataclass(frozen=True, eq=False)
+class Sounds:
+    """A few items in memory, read by the training loop as if they were a FeatureStore."""
+
+    x: Tensor  #        (n, F, T), zeros past the length
+    lengths: Tensor  #  (n,)
+    targets: Tensor  #  (n,)
+
+    @property
+    def input_shape(self) -> tuple[int, int]:
+        """(F, T)."""
+        return self.x.shape[1], self.x.shape[2]
+
+    def batch(self, items: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Give x and lengths of some items."""
+        return self.x[items], self.lengths[items]
+
+    def moments(self, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Give mean and standard deviation of each row over the valid frames of some items."""
+        frames = np.concatenate([self.x[i, :, : self.lengths[i]].numpy() for i in items], axis=1)
+        return frames.mean(1, keepdims=True), np.maximum(frames.std(1, keepdims=True), 1e-5)
+
+    def part(self) -> Part:
+        """All items, each an utterance."""
+        everything = np.arange(len(self.x))
+        return Part(everything, everything, self.targets.numpy())
+
+    def normalised(self) -> Sounds:
+        """The same items, standardised with their own moments as the harness does it."""
+        mean, std = map(torch.from_numpy, self.moments(np.arange(len(self.x))))
+        return replace(self, x=Normaliser(mean, std)(self.x, self.lengths))
+
+    def take(self, *items: int) -> Sounds:
+        """Some of the items."""
+        return Sounds(self.x[list(items)], self.lengths[list(items)], self.targets[list(items)])
+
+
+@cache
+def sounds(spec: FeatureSpec, window: float | None, count: int) -> Sounds:
+    """Features of `count` tones in noise, one pitch per class; whole utterances are between half and all of LONGEST."""
+    rng = np.random.default_rng(count)
+    seconds = np.full(count, window) if window else rng.permutation(np.linspace(LONGEST / 2, LONGEST, count))
+    targets = np.arange(count) % CLASSES
+    items = []
+    for duration, target in zip(seconds, targets, strict=True):
+        time = np.arange(round(duration * SAMPLE_RATE)) / SAMPLE_RATE
+        tone = np.sin(2 * np.pi * 250 * 2**target * rng.uniform(0.9, 1.1) * time + rng.uniform(0, 6))
+        swell = np.sin(2 * np.pi * rng.uniform(2, 5) * time) ** 2
+        items.append(features_of(spec, 0.2 * swell * tone + 0.02 * rng.standard_normal(len(time))))
+    lengths = torch.tensor([item.shape[1] for item in items])
+    x = torch.zeros(count, spec.rows, int(lengths.max()))
+    for row, item in zip(x, items, strict=True):
+        row[:, : item.shape[1]] = item
+    return Sounds(x, lengths, torch.from_numpy(targets))
+
+
+def features_of(spec: FeatureSpec, wave: np.ndarray) -> Tensor:
+    """Features (F, T) of one wave."""
+    return extract(spec, torch.from_numpy(wave.astype(np.float32))[None])[0]
+
+
+def inputs(cls: type[NeuralModel], count: int, ready: bool = True) -> Sounds:
+    """Sounds for a model; standardised already if `ready` and its recipe asks for it."""
+    assert cls.recipe.features is not None, "valid_recipe comes first"
+    raw = sounds(cls.recipe.features, cls.recipe.window, count)
+    return raw.normalised() if ready and cls.recipe.normalise == "train" else raw
+
+
+def make(cls: type[NeuralModel], shape: tuple[int, int], n_classes: int = CLASSES, seed: int = 0) -> Network:
+    """A network behind a normaliser that does nothing, initialised from a seed."""
+    torch.manual_seed(seed)
+    whole = cls.recipe.window is None
+    return Network(cls((shape[0], 0) if whole else shape, n_classes), Normaliser(None, None), whole)
+
+
+def trained(cls: type[NeuralModel], data: Sounds, steps: int = 2) -> Network:
+    """A network after a few optimiser steps: running statistics and zero-initialised weights have moved."""
+    network = make(cls, data.input_shape)
+    for _ in range(steps):
+        step(network, data, make_optimiser(cls.recipe, network)[0])
+    return network.eval()
+
+
+def step(network: Network, data: Sounds, optimiser: torch.optim.Optimizer) -> float:
+    """One optimiser step on all items; gives the loss before it."""
+    loss = functional.cross_entropy(network.train()(data.x, data.lengths), data.targets)
+    optimiser.zero_grad()
+    torch.autograd.backward(loss)
+    optimiser.step()
+    return loss.item()
+
+
+@torch.no_grad()
+def predict_fresh(network: Network, data: Sounds, seed: int = 0) -> Tensor:
+    """Logits from a copy of the network and a given random state, so that nothing is left of earlier calls."""
+    torch.manual_seed(seed)
+    logits: Tensor = copy.deepcopy(network).eval()(data.x, data.lengths)
+    return logits
+
+
+def differ(a: Tensor, b: Tensor, tolerance: float) -> float | None:
+    """The largest difference relative to the largest logit, or None if it is within the tolerance."""
+    gap = float((a - b).abs().max() / torch.maximum(a.abs().max(), b.abs().max()).clamp(min=1e-6))
+    return None if gap <= tolerance else gap
+
+
+@contextmanager
+def as_in_a_fit() -> Iterator[None]:
+    """One thread, deterministic algorithms and a random state of its own, all restored afterwards."""
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(strict)
