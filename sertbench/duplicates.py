@@ -223,7 +223,11 @@ def _read(folder: Path | None, wanted: frozenset[str]) -> dict[str, Fingerprint]
     """What the cache holds of the wanted fingerprints; a file that cannot be read is as good as absent."""
     known: dict[str, Fingerprint] = {}
     for file in sorted(folder.glob("*.npz")) if folder else ():
-        with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile), np.load(file) as content:
+        with (
+            contextlib.suppress(OSError, ValueError, EOFError, zipfile.BadZipFile),
+            file.open("rb") as stream,
+            np.load(stream) as content,
+        ):
             known.update({sha: content[sha] for sha in wanted.intersection(content.files) - known.keys()})
     return known
 
