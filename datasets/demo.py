@@ -15,11 +15,14 @@ from pathlib import Path
 
 from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
 from sertbench.errors import CorpusError
+from sertbench.protocol_rules import BlockFolds, RandomFolds
 from sertbench.protocols import GroupFolds
 
 LABELS = {label: label for label in ("neutral", "happy", "sad", "angry")}
 VOICES = ("f1", "f2", "f3", "f4", "m1", "m2", "m3", "m4")
 TEXTS = tuple(f"s{n:02d}" for n in range(1, 13))
+PAIRS = {n: (f"f{n}", f"m{n}") for n in "1234"}
+THREES = {f"{TEXTS[i]}-{TEXTS[i + 2]}": TEXTS[i : i + 3] for i in range(0, 12, 3)}
 NAME = re.compile(r"(?P<speaker>[fm]\d)-(?P<text>s\d\d)-(?P<code>[a-z]+)")
 
 
@@ -45,8 +48,31 @@ class Demo(Corpus):
             "speaker4",
             version=1,
             key="speaker",
-            groups={n: (f"f{n}", f"m{n}") for n in "1234"},
+            groups=PAIRS,
             summary="4 folds of one female and one male voice; the next pair validates",
+        ),
+        GroupFolds(
+            "text4",
+            version=1,
+            key="text",
+            groups=THREES,
+            summary="speaker-dependent, never ranked: 4 folds of three sentences; the next three validate",
+            keeps=(),
+        ),
+        BlockFolds(
+            "speaker-text16",
+            version=1,
+            key="speaker",
+            groups=PAIRS,
+            texts=THREES,
+            summary="16 folds of two voices saying three sentences; no role shares a voice or a sentence",
+        ),
+        RandomFolds(
+            "random10",
+            version=1,
+            test_tenths=1,
+            n_folds=10,
+            summary="speaker-dependent, never ranked: 10 random folds of utterances; the next validates",
         ),
     )
     synthetic = True

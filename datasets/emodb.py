@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
 from sertbench.errors import CorpusError
+from sertbench.protocol_rules import BlockFolds, RandomFolds
 from sertbench.protocols import GroupFolds
 
 LABELS = {
@@ -28,6 +29,10 @@ LABELS = {
 }
 WOMEN = ("08", "09", "13", "14", "16")
 MEN = ("03", "10", "11", "12", "15")
+SHORT = ("a01", "a02", "a04", "a05", "a07")  # sentences
+LONG = ("b01", "b02", "b03", "b09", "b10")
+PAIRS = {f"{w}-{m}": (w, m) for w, m in zip(WOMEN, ("15", "03", "10", "11", "12"), strict=True)}
+TEXTS = {f"{a}-{b}": (a, b) for a, b in zip(SHORT, LONG, strict=True)}
 NAME = re.compile(r"(?P<speaker>\d\d)(?P<text>[ab]\d\d)(?P<code>[A-Z])(?P<take>[a-z])")
 
 # Every published name: speaker, then for each sentence the emotion letter and the take of each file.
@@ -110,7 +115,7 @@ class EmoDB(Corpus):
             "speaker5",
             version=1,
             key="speaker",
-            groups={f"{w}-{m}": (w, m) for w, m in zip(WOMEN, ("15", "03", "10", "11", "12"), strict=True)},
+            groups=PAIRS,
             summary="5 folds of one woman and one man; the next pair validates; every fold has all emotions",
         ),
         GroupFolds(
@@ -119,6 +124,29 @@ class EmoDB(Corpus):
             key="speaker",
             groups={s: (s,) for pair in zip(WOMEN, MEN, strict=True) for s in pair},
             summary="10 folds of one speaker, women and men in turn; the next speaker validates",
+        ),
+        GroupFolds(
+            "text5",
+            version=1,
+            key="text",
+            groups=TEXTS,
+            summary="speaker-dependent, never ranked: 5 folds of two sentences; the next two validate",
+            keeps=(),
+        ),
+        BlockFolds(
+            "speaker-text25",
+            version=1,
+            key="speaker",
+            groups=PAIRS,
+            texts=TEXTS,
+            summary="25 folds of one woman and one man saying two sentences; no role shares a speaker or a sentence",
+        ),
+        RandomFolds(
+            "random10",
+            version=1,
+            test_tenths=1,
+            n_folds=10,
+            summary="speaker-dependent, never ranked: 10 random folds of utterances; the next validates",
         ),
     )
 

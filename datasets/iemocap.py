@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sertbench.corpus import Corpus, LabelSet, Utterance
 from sertbench.errors import CorpusError, few
+from sertbench.protocol_rules import BlockFolds, PartnerFolds, RandomFolds, SharedValidation
 from sertbench.protocols import GroupFolds
 
 LABELS = {
@@ -33,6 +34,7 @@ LABELS = {
 }
 SESSIONS = ("1", "2", "3", "4", "5")
 TALKERS = ("1F", "1M", "2F", "2M", "3F", "3M", "4F", "4M", "5F", "5M")
+SCRIPTS = {"script01": "123", "script02": "12", "script03": "12"}  # script -> its scenes
 TURN = re.compile(
     r"(?P<dialogue>Ses0(?P<session>[1-5])[FM]_(?P<text>(?P<style>impro|script)\w+?)[ab]?)_(?P<talker>[FM])\d{3}"
 )
@@ -105,6 +107,58 @@ class Iemocap(Corpus):
             key="session",
             groups={session: (session,) for session in SESSIONS},
             summary="5 folds of one session (both of its speakers); the next session validates",
+        ),
+        GroupFolds(
+            "session5-refit",
+            version=1,
+            key="session",
+            groups={session: (session,) for session in SESSIONS},
+            summary="session5, then fitted anew on all four other sessions for the epochs that validation chose",
+            refit=True,
+        ),
+        SharedValidation(
+            "session5-sharedval",
+            version=1,
+            key="session",
+            groups={session: (session,) for session in SESSIONS},
+            summary="as SUPERB and EmoBox: 5 folds of one session; a random 20 % of the other four validates",
+        ),
+        PartnerFolds(
+            "speaker10-compat",
+            version=1,
+            pairs=tuple(zip(TALKERS[::2], TALKERS[1::2], strict=True)),
+            summary="as in many papers: 10 folds of one speaker; the other one of the session validates",
+        ),
+        BlockFolds(
+            "script-disjoint",
+            version=1,
+            key="session",
+            groups={session: (session,) for session in SESSIONS},
+            texts={script: tuple(f"{script}_{n}" for n in parts) for script, parts in SCRIPTS.items()},
+            summary="15 folds: a session's turns of one script, held out of all other sessions; the next session validates",
+            shared_texts=True,
+            untested=tuple(f"impro0{n}" for n in range(1, 9)),
+        ),
+        RandomFolds(
+            "random80-20",
+            version=1,
+            test_tenths=2,
+            n_folds=1,
+            summary="speaker-dependent, never ranked: a random 20 % is tested, 10 % out of the other 80 % validates",
+        ),
+        RandomFolds(
+            "random811",
+            version=1,
+            test_tenths=1,
+            n_folds=1,
+            summary="speaker-dependent, never ranked: a random 10 % is tested, 10 % validates, 80 % trains",
+        ),
+        RandomFolds(
+            "random10",
+            version=1,
+            test_tenths=1,
+            n_folds=10,
+            summary="speaker-dependent, never ranked: 10 random folds of utterances; the next validates",
         ),
     )
     subsets = ("improvised", "scripted")

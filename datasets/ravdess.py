@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
 from sertbench.errors import CorpusError, few
+from sertbench.protocol_rules import BlockFolds, RandomFolds, SharedValidation
 from sertbench.protocols import GroupFolds
 
 LABELS = {
@@ -30,6 +31,7 @@ LABELS = {
     "08": "surprise",
 }
 ACTORS = tuple(f"{n:02d}" for n in range(1, 25))
+FOURS = {f"{ACTORS[i]}-{ACTORS[i + 3]}": ACTORS[i : i + 4] for i in range(0, 24, 4)}
 INTENSITIES = {"01": "normal", "02": "strong"}
 STATEMENTS = {"01": "Kids are talking by the door", "02": "Dogs are sitting by the door"}
 NAME = re.compile(
@@ -73,8 +75,33 @@ class Ravdess(Corpus):
             "speaker6",
             version=1,
             key="speaker",
-            groups={f"{ACTORS[i]}-{ACTORS[i + 3]}": ACTORS[i : i + 4] for i in range(0, 24, 4)},
+            groups=FOURS,
             summary="6 folds of two women and two men; the next four validate",
+        ),
+        SharedValidation(
+            "text2",
+            version=1,
+            key="text",
+            groups={statement: (statement,) for statement in STATEMENTS},
+            summary="speaker-dependent, never ranked: 2 folds of one sentence; five actors validate with the other one",
+            keeps=(),
+            drawn="speaker",  # a random 20 % of them: the recording that is there twice stays in one part
+        ),
+        BlockFolds(
+            "speaker-text12",
+            version=1,
+            key="speaker",
+            groups=FOURS,
+            texts={statement: (statement,) for statement in STATEMENTS},
+            summary="12 folds of four actors saying one sentence; the next four validate, saying the other",
+            shared_texts=True,
+        ),
+        RandomFolds(
+            "random10",
+            version=1,
+            test_tenths=1,
+            n_folds=10,
+            summary="speaker-dependent, never ranked: 10 random folds; one recording, there twice, needs --allow-leak",
         ),
     )
     channel = "mean"
