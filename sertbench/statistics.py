@@ -105,7 +105,7 @@ def jackknife(y_true: IntArray, y_pred: IntArray, speakers: npt.NDArray[np.gener
     """Leave each speaker out once.
 
     `y_true` (n,), `y_pred` (S, n): class indices, one row per seed; `speakers` (n,): identity of each utterance's
-    speaker. A speaker may lack classes. Raises ValueError for other shapes.
+    speaker. A speaker may lack classes. Raises ValueError for other shapes and for classes out of range.
     """
     y_true, y_pred, speakers = np.asarray(y_true), np.asarray(y_pred), np.asarray(speakers)
     if y_pred.ndim != 2 or not y_pred.shape[1:] == y_true.shape == speakers.shape or y_pred.size == 0:
@@ -113,6 +113,8 @@ def jackknife(y_true: IntArray, y_pred: IntArray, speakers: npt.NDArray[np.gener
             f"expected y_true (n,), y_pred (seeds, n) and speakers (n,), got the shapes {y_true.shape}, {y_pred.shape}"
             f" and {speakers.shape}"
         )
+    if y_true.min() < 0 or y_true.max() >= n_classes:
+        raise ValueError(f"y_true must hold class indices 0..{n_classes - 1}, got {y_true.min()}..{y_true.max()}")
     names, speaker = np.unique(speakers, return_inverse=True)
     cell, shape = speaker * n_classes + y_true, (len(names), n_classes)
     size = len(names) * n_classes
@@ -282,7 +284,9 @@ def in_words(
             f"{100 * rope:.1f} points) with {equal_p:.0f} %, worse with {worse_p:.0f} %."
         )
     if min(c.n_seeds) == 1:
-        lines.append("With one seed the luck of the seed is not in the interval: it is too narrow. Run 5 or more.")
+        lines.append(
+            "With one seed the luck of the seed is not in the interval: too narrow, unless there is none. Run 5 seeds."
+        )
     lines.append(
         "The interval is about other speakers and other seeds, not about other training data, corpora or labels."
     )

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, recall_score
@@ -21,6 +21,7 @@ def predictions(draw):
     return draw(indices), draw(indices)
 
 
+@settings(deadline=None)
 @given(predictions())
 def test_equals_scikit_learn_whatever_classes_are_absent(case):
     y_true, y_pred = case
@@ -57,6 +58,7 @@ def test_predicting_an_absent_class_leaves_the_denominator_alone():
     assert math.isnan(got.recalls[2])
 
 
+@settings(deadline=None)
 @given(npst.arrays(np.int64, (2, 3, 7), elements=st.integers(0, C - 1)))
 def test_stacks_are_scored_like_their_members(y_pred):
     y_true = np.array([0, 0, 1, 2, 3, 3, 3])
@@ -93,6 +95,7 @@ def test_refuses_what_is_not_class_indices(y_true, y_pred):
         score(y_true, y_pred, C)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_nll_equals_scikit_learn(seed):
     rng = np.random.default_rng(seed)

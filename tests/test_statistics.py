@@ -170,6 +170,13 @@ def test_predictions_need_one_row_per_seed(shape):
         uar_interval(y_true, np.zeros(shape, dtype=int), speakers, C)
 
 
+def test_classes_out_of_range_are_refused():
+    y_true, speakers = corpus()
+
+    with pytest.raises(ValueError, match=r"class indices 0\.\.1, got 0\.\.2"):
+        uar_interval(y_true, y_true[None], speakers, 2)
+
+
 def test_equivalence_is_the_correlated_t_test_of_corani_and_benavoli():
     a, b = np.array([0.62, 0.58, 0.66, 0.60, 0.59]), np.array([0.60, 0.57, 0.61, 0.60, 0.58])
     d, k = a - b, 5
