@@ -132,23 +132,40 @@ def run_fold(plan: Plan, fold: Fold, store: FeatureStore | None, executor: Execu
     study = plan.folder / "studies" / f"{fold.name}.journal"
     tuned = tune(plan.model.cls, fold.name, study, plan.config.trials, warm_up(plan), evaluate)
     seeds = range(plan.config.seeds)
+    finals = {seed: fit_task(plan, fold, store, tuned.choice, seed, ()) for seed in seeds}
     with ThreadPoolExecutor(len(seeds)) as threads:
-        fits = threads.map(lambda seed: evaluate(tuned.choice, seed, (), f"seed {seed}"), seeds)
-        records = dict(zip(seeds, fits, strict=True))
+        records = dict(
+            zip(seeds, threads.map(lambda seed: evaluate(tuned.choice, seed, (), f"seed {seed}"), seeds), strict=True)
+        )
+        if plan.protocol.refit:
+            finals = {seed: replace(fit, refit_epochs=records[seed].best_epoch) for seed, fit in finals.items()}
+            tags = (f"fold {fold.name}, seed {seed}, refit" for seed in seeds)
+            refits = dict(
+                zip(seeds, threads.map(executor.run, [run_fit] * len(seeds), finals.values(), tags), strict=True)
+            )
+            records = {seed: replace(refits[seed], val_uar=records[seed].val_uar) for seed in seeds}
     sealed.freeze(
         tuned.choice,
         {seed: record.best_epoch for seed, record in records.items()},
         {seed: record.identity for seed, record in records.items()},
     )
-    probabilities, seconds = {}, 0.0
-    for seed, record in records.items():
-        test = sealed.open(seed)
-        fit = fit_task(plan, fold, store, tuned.choice, seed, ())
-        blind, lengths = tuple(replace(plan.manifest.utterances[i], label="") for i in test), seconds_of(plan, test)
-        task = PredictionTask(fit, record.identity, test, blind, lengths)
-        probabilities[seed], taken = executor.run(run_prediction, task, f"fold {fold.name}, seed {seed}, test")
-        seconds += taken
+    probabilities, seconds = predict_test(plan, sealed, finals, executor)
     return FoldOutcome(tuned, records, sealed, probabilities, seconds)
+
+
+def predict_test(
+    plan: Plan, sealed: SealedTest, fits: Mapping[int, FitTask], executor: Executor
+) -> tuple[dict[int, np.ndarray], float]:
+    """Open the frozen fold's test part once per seed and predict it; the predictor gets no labels."""
+    probabilities, seconds = {}, 0.0
+    for seed, fit in fits.items():
+        test = sealed.open(seed)
+        blind = tuple(replace(plan.manifest.utterances[i], label="") for i in test)
+        task = PredictionTask(fit, test, blind, seconds_of(plan, test))
+        tag = f"fold {sealed.fold}, seed {seed}, test"
+        probabilities[seed], taken = executor.run(run_prediction, task, tag)
+        seconds += taken
+    return probabilities, seconds
 
 
 def warm_up(plan: Plan) -> int:
@@ -242,6 +259,7 @@ def record_of(
             "subset": manifest.subset,
             "classes": list(manifest.classes),
             "n_utterances": len(manifest),
+            "n_tested": len(plan.split.tested),
             "manifest_sha256": manifest.sha256,
             "licence": corpus.licence,
             "synthetic": corpus.synthetic,
@@ -253,6 +271,8 @@ def record_of(
             "flags": asdict(gate.flags(manifest, plan.split)),
             "overlaps": gate.table(plan.overlaps),
             "leaky": plan.leaky,
+            "covers": plan.protocol.covers,
+            "refit": plan.protocol.refit,
         },
         "compute": {**asdict(plan.compute), "workers": plan.workers},
         "tuning": [

@@ -29,7 +29,7 @@ from sertbench.identity import model_code_sha256
 from sertbench.model import Estimator, Examples, NeuralModel, Recipe
 from sertbench.scores import score
 from sertbench.sealed import FeatureView
-from sertbench.training import Compute, EpochEnd, Fitted, Network, Normaliser, Part, build, predict, train
+from sertbench.training import Compute, EpochEnd, Fitted, Network, Normaliser, Part, build, predict, train, train_for
 
 Report = Callable[[EpochEnd], None]
 
@@ -55,6 +55,7 @@ class FitTask:
     compute: Compute
     folder: Path  #                     where finished fits lie
     stop_below: tuple[float, ...] = ()  # see training.train; a pruned fit is not published
+    refit_epochs: int | None = None  #  if given: train on training and validation part for so many epochs
 
     def resolve(self) -> tuple[type[NeuralModel] | type[Estimator], Recipe, dict[str, Any]]:
         """The model class, the recipe with the choice applied, and the constructor's arguments."""
@@ -76,6 +77,7 @@ class FitTask:
             "manifest": self.manifest_sha256,
             "split": self.split_sha256,
             "fold": self.fold,
+            "refit_epochs": self.refit_epochs,
             "compute": asdict(self.compute),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
@@ -153,6 +155,8 @@ def run_fit(task: FitTask, report: Report) -> FitRecord:
         if issubclass(cls, Estimator):
             _, fitted = fit_estimator(task, cls, arguments)
             n_parameters = 0
+        elif task.refit_epochs is not None:
+            fitted, n_parameters = refit_network(task, cls, recipe, arguments)
         else:
             fitted, n_parameters = fit_network(task, cls, recipe, arguments, report)
     record = FitRecord(
@@ -189,6 +193,20 @@ def fit_network(
                 return fitted, sum(p.numel() for p in network.model.parameters())
 
 
+def refit_network(
+    task: FitTask, cls: type[NeuralModel], recipe: Recipe, arguments: dict[str, Any]
+) -> tuple[Fitted, int]:
+    """Train on training and validation part together, for the number of epochs that the validation part had chosen."""
+    store, epochs = cast(FeatureStore, task.store), task.refit_epochs or 1
+    both = np.concatenate([task.train, task.val])
+    view = FeatureView(store, both)
+    part = Part(*store.items_of(both), np.concatenate([task.train_targets, task.val_targets]))
+    with torch.random.fork_rng():
+        network = build(cls, arguments, recipe, view, part.items, store.input_shape, task.n_classes, task.seed)
+        state = train_for(network, recipe, view, part, epochs, task.seed, task.compute)
+    return Fitted(state, epochs, float("nan"), (), pruned=False), sum(p.numel() for p in network.model.parameters())
+
+
 def examples(task: FitTask, positions: np.ndarray, first: int, targets: np.ndarray | None) -> Examples:
     """One part of a fold as an estimator sees it; `first` is where it begins in the task's utterances."""
     part = slice(first, first + len(positions))
@@ -200,7 +218,11 @@ def fit_estimator(task: FitTask, cls: type[Estimator], arguments: dict[str, Any]
     """Fit a non-neural model. It is not stored: being cheap and deterministic, it is fitted again to predict."""
     estimator = cls(task.n_classes, task.seed, **arguments)
     val = examples(task, task.val, len(task.train), task.val_targets)
-    estimator.fit(examples(task, task.train, 0, task.train_targets), val)
+    if task.refit_epochs is None:
+        estimator.fit(examples(task, task.train, 0, task.train_targets), val)
+    else:
+        both = np.concatenate([task.train, task.val])
+        estimator.fit(examples(task, both, 0, np.concatenate([task.train_targets, task.val_targets])), val)
     probabilities = estimator.predict_proba(replace(val, targets=None))
     uar = score(task.val_targets, probabilities.argmax(1), task.n_classes).uar
     return estimator, Fitted({}, 1, uar, (), pruned=False)
@@ -211,7 +233,6 @@ class PredictionTask:
     """One prediction of a fold's test part by a finished fit. It carries no labels of the test part."""
 
     fit: FitTask
-    identity: str
     test: np.ndarray  #                 positions in the manifest, given by SealedTest.open
     utterances: tuple[Utterance, ...]  # for estimators, without their labels
     seconds: np.ndarray
@@ -235,7 +256,7 @@ def predict_test(task: PredictionTask) -> np.ndarray:
         test = replace(fit, utterances=task.utterances, seconds=task.seconds)
         return np.asarray(estimator.predict_proba(examples(test, task.test, 0, None)), dtype=np.float32)
     store = cast(FeatureStore, fit.store)
-    saved = torch.load(fit.folder / task.identity / "weights.pt", weights_only=True)
+    saved = torch.load(fit.folder / fit.identity() / "weights.pt", weights_only=True)
     mean, std = saved.get("normaliser.mean"), saved.get("normaliser.std")
     with torch.random.fork_rng():
         model = cls(store.input_shape, fit.n_classes, **arguments)

@@ -29,7 +29,7 @@ COLUMNS = (
     "uar_foldmean", "uar_fold_sd", "uar_fold_*", "recall_*", "uar_style_*", "worst_speaker", "worst_speaker_uar",
     "val_uar", "val_test_gap", "ece", "nll", "ci_unit", "alarms", "identical_to",
     "n_utt_expected", "n_utt_scored", "n_folds", "n_seeds", "seeds",
-    "hpo_scope", "hpo_trials", "max_epochs", "selection_metric", "selection_on",
+    "hpo_scope", "hpo_trials", "max_epochs", "selection_metric", "selection_on", "refit",
     "speaker_independent", "text_independent", "val_speaker_overlap", "leaky", "synthetic",
     "model_family", "model_year", "paper", "n_params", "features", "window_seconds", "hop_seconds", "norm", "mixup",
     "average", "optimiser", "class_weighting", "modality", "sample_rate",
@@ -73,12 +73,13 @@ def row_of(run: Mapping[str, Any], folder: Path) -> Row:
         **figures,
         "val_uar": run["val_uar"],
         "val_test_gap": round(run["val_uar"] - figures["uar_foldmean"], 2),
-        "n_utt_expected": corpus["n_utterances"],
+        "n_utt_expected": corpus["n_tested"],
         "hpo_scope": "perfold" if "perfold" in scopes else "fixed",
         "hpo_trials": config["trials"],
         "max_epochs": recipe["epochs"],
         "selection_metric": "uar",
         "selection_on": "val",
+        "refit": protocol["refit"],
         **{name: flags[name] for name in ("speaker_independent", "text_independent", "val_speaker_overlap")},
         "leaky": protocol["leaky"],
         "synthetic": corpus["synthetic"],
@@ -127,6 +128,8 @@ def unranked_reason(model: Mapping[str, Any], corpus: Mapping[str, Any], protoco
         return "leaky folds"
     if not protocol["flags"]["speaker_independent"]:
         return "speaker-dependent protocol"
+    if any(o["key"] == "session" and "test" in o["roles"] and o["shared"] for o in protocol["overlaps"]):
+        return "the test part's recording sessions are in training or validation"
     return str(corpus["unranked"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from sertbench import config as configs
 from sertbench import corpus as corpora
 from sertbench.config import RunConfig
 from sertbench.corpus import Corpus, LabelSet, Manifest
-from sertbench.errors import ConfigError, unknown
+from sertbench.errors import ConfigError, ProtocolError, few, unknown
 from sertbench.model import Recipe
 from sertbench.plugins import LoadedModel
 from sertbench.progress import Display
@@ -63,6 +64,7 @@ def make(config: RunConfig, display: Display) -> Plan:
         manifest = corpora.build_manifest(loaded.name, corpus, root, label_set, config.subset, cache)
         advance(1)
     split = protocol.split(manifest.utterances)
+    refuse_gaps(protocol, split)
     near = near_copies(manifest, corpus.channel, cache, display)
     overlaps = gate.overlaps(manifest, split, protocol.promises, near)
     leaky = gate.enforce(overlaps, config.allow_leak)
@@ -88,6 +90,14 @@ def make(config: RunConfig, display: Display) -> Plan:
         full, model, corpus, loaded.name, label_set, manifest, protocol, split, overlaps, leaky,
         recipe, base_choice, compute, workers, row_id, folder,
     )  # fmt: skip
+
+
+def refuse_gaps(protocol: Protocol, split: Split) -> None:
+    """ProtocolError when a protocol that covers the whole corpus leaves an utterance untested, or tests one twice."""
+    if protocol.covers == "all" and split.tested != tuple(range(len(split.ids))):
+        counts = Counter(split.tested)
+        wrong = [name for i, name in enumerate(split.ids) if counts[i] != 1]
+        raise ProtocolError(f"protocol {split.protocol} does not test each utterance once: {few(wrong)}")
 
 
 def near_copies(manifest: Manifest, channel: str, cache: Path, display: Display) -> list[tuple[int, int]]:

@@ -265,6 +265,38 @@ def predict(
     return probabilities
 
 
+def class_weights(recipe: Recipe, part: Part, n_classes: int, compute: Compute) -> Tensor | None:
+    """Inverse class frequencies of the training items with mean 1 over items, (n_classes,), or None."""
+    if not recipe.class_weights:
+        return None
+    counts = np.bincount(part.targets[part.owner], minlength=n_classes)
+    return torch.from_numpy(counts.sum() / (n_classes * np.maximum(counts, 1))).float().to(compute.device)
+
+
+def refuse_divergence(loss: float, epoch: int, rate: float) -> None:
+    """TrainingError for a loss that is no longer finite."""
+    if not np.isfinite(loss):
+        raise TrainingError(
+            f"the training loss became {loss} in epoch {epoch} (learning rate {rate:g}). "
+            "Lower the learning rate, set clip_norm in the recipe, or run with --precision fp32"
+        )
+
+
+def train_for(
+    network: Network, recipe: Recipe, source: Source, part: Part, epochs: int, seed: int, compute: Compute
+) -> dict[str, Tensor]:
+    """Train for exactly `epochs` epochs of the recipe's schedule, looking at no validation score; gives the weights."""
+    network.to(compute.device)
+    rng = np.random.default_rng(seed)
+    optimiser, schedule = make_optimiser(recipe, network)
+    weight = class_weights(recipe, part, network.model.n_classes, compute)
+    for epoch in range(1, epochs + 1):
+        loss = train_epoch(network, recipe, source, part, optimiser, weight, rng, compute)
+        refuse_divergence(loss, epoch, optimiser.param_groups[0]["lr"])
+        schedule.step()
+    return {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
+
+
 def train(
     network: Network,
     recipe: Recipe,
@@ -284,20 +316,13 @@ def train(
     rng = np.random.default_rng(seed)
     optimiser, schedule = make_optimiser(recipe, network)
     n_classes = network.model.n_classes
-    weight = None
-    if recipe.class_weights:
-        counts = np.bincount(train_part.targets[train_part.owner], minlength=n_classes)
-        weight = torch.from_numpy(counts.sum() / (n_classes * np.maximum(counts, 1))).float().to(compute.device)
+    weight = class_weights(recipe, train_part, n_classes, compute)
     history: list[EpochEnd] = []
     best, state, pruned = EpochEnd(0, np.inf, -1.0, np.inf, 0.0, 0.0), {}, False
     for epoch in range(1, recipe.epochs + 1):
         started, rate = time.perf_counter(), optimiser.param_groups[0]["lr"]
         loss = train_epoch(network, recipe, source, train_part, optimiser, weight, rng, compute)
-        if not np.isfinite(loss):
-            raise TrainingError(
-                f"the training loss became {loss} in epoch {epoch} (learning rate {rate:g}). "
-                "Lower the learning rate, set clip_norm in the recipe, or run with --precision fp32"
-            )
+        refuse_divergence(loss, epoch, rate)
         schedule.step()
         owner, targets = val_part.owner, val_part.targets
         probabilities = predict(network, recipe, source, val_part.items, owner, len(targets), compute)

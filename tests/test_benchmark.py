@@ -31,7 +31,11 @@ class Tones(Corpus):
     layout = "wav files such as a_high_0.wav"
     labels = {"high": "high", "low": "low"}
     label_sets = (LabelSet("2class", {"high": "high", "low": "low"}, counts={"high": 16, "low": 16}),)
-    protocols = (GroupFolds("speaker4", 1, "speaker", {s: (s,) for s in "abcd"}),)
+    groups = {s: (s,) for s in "abcd"}
+    protocols = (
+        GroupFolds("speaker4", 1, "speaker", groups),
+        GroupFolds("speaker4-refit", 1, "speaker", groups, refit=True),
+    )
 
     def utterances(self, root):
         for path in wav_files(root):
@@ -230,6 +234,19 @@ def test_test_audio_changes_neither_weights_nor_choices(place: Path) -> None:
 
     one, two = (torch.load(path, weights_only=True) for path in fits)
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_refit_learns_from_the_validation_part_too_for_the_epochs_that_it_chose(place: Path) -> None:
+    assert run("--protocol", "speaker4-refit", "--seeds", "1") == 0
+    refit = json.loads((bundle_of(place) / "run.json").read_text())
+    shutil.move(place / "runs", place / "refit")
+    assert run("--seeds", "1") == 0
+    plain = json.loads((bundle_of(place) / "run.json").read_text())
+    assert refit["val_uar"] == plain["val_uar"]
+    assert [f["epochs"] for f in refit["frozen"]] == [f["epochs"] for f in plain["frozen"]]
+    assert [f["fits"] for f in refit["frozen"]] != [f["fits"] for f in plain["frozen"]]
+    protocols = pd.read_csv(place / "leaderboards" / "tones.csv").set_index("protocol")["refit"].to_dict()
+    assert protocols == {"speaker4/1": 0, "speaker4-refit/1": 1}
 
 
 # Each case: what is broken, the flags, and what the message must say.

@@ -97,6 +97,7 @@ def make_run(runs: Path, model: str, accuracy: float, seed: int = 0, **changes: 
             "subset": "all",
             "classes": list(CLASSES),
             "n_utterances": len(split.ids),
+            "n_tested": len(split.ids),
             "manifest_sha256": "1" * 64,
             "licence": "none",
             "synthetic": False,
@@ -108,6 +109,8 @@ def make_run(runs: Path, model: str, accuracy: float, seed: int = 0, **changes: 
             "flags": {"speaker_independent": True, "text_independent": False, "val_speaker_overlap": False},
             "overlaps": [],
             "leaky": False,
+            "covers": "all",
+            "refit": False,
         },
         "compute": {"device": "cpu", "precision": "fp32", "workers": 1},
         "tuning": [{"fold": f.name, "scope": "fixed"} for f in split.folds],
@@ -160,6 +163,24 @@ def test_unranked_rows_come_last_without_a_rank(tmp_path: Path) -> None:
     rows = table(tmp_path)
     assert [(r["model"], r["rank"]) for r in rows] == [("honest", "1"), ("cheat", "")]
     assert rows[1]["unranked_reason"] == "leaky folds"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"flags": {"speaker_independent": False}}, "speaker-dependent protocol"),
+        (
+            {"overlaps": [{"fold": "1", "key": "session", "roles": ["val", "test"], "shared": 1}]},
+            "the test part's recording sessions are in training or validation",
+        ),
+        ({"leaky": True}, "leaky folds"),
+    ],
+)
+def test_folds_that_help_the_model_are_not_ranked(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
+    run, folder = make_run(tmp_path, "model", 0.8)
+    flags = {**run["protocol"]["flags"], **change.pop("flags", {})}
+    row = leaderboard.row_of({**run, "protocol": {**run["protocol"], "flags": flags, **change}}, folder)
+    assert (row["ranked"], row["unranked_reason"]) == (False, reason)
 
 
 def test_another_membership_is_another_table(tmp_path: Path) -> None:
