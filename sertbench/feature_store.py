@@ -12,16 +12,14 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -29,10 +27,9 @@ import soxr
 import torch
 from torch import Tensor
 
-from sertbench import audio
 from sertbench.errors import ConfigError, StorageError
+from sertbench.extraction import Extracted, extract_all
 from sertbench.feature_spec import SAMPLE_RATE, FeatureSpec
-from sertbench.features import extract
 
 FEATURES_VERSION = 1  # raised whenever the same audio and settings give other values or another layout
 STALE = 24 * 3600  # seconds after which an unfinished folder was left by a killed process
@@ -183,11 +180,10 @@ def open_store(
     except StorageError:
         pass  # absent, or half-written by something else than this module
     length, step = (None, 1) if window is None else _in_samples(window, hop)
-    compute = partial(_compute, spec, length, step, channel)
     with _writing(folder):
         draft = _draft(folder)
         try:
-            with closing(_compute_all(paths, compute)) as computed:
+            with closing(extract_all(paths, channel, spec, length, step)) as computed:
                 counts, frames = _stream(draft, computed, on_progress)
             np.save(draft / "first.npy", np.cumsum([0, *counts]))
             np.save(draft / "frames.npy", np.concatenate(frames))
@@ -216,48 +212,8 @@ def cache_key(
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
-class _Computed(NamedTuple):
-    """One utterance."""
-
-    values: np.ndarray  # (items, F, T), float32
-    sums: np.ndarray  #   (items, 2, F), float64
-    frames: np.ndarray  # (items,), int64
-
-
-def _compute(spec: FeatureSpec, length: int | None, step: int, channel: str, path: Path) -> _Computed:
-    wave = audio.load(path, channel)
-    size = len(wave) if length is None else length
-    padded = np.pad(wave, (0, max(0, size - len(wave))))
-    values = extract(spec, torch.from_numpy(padded).unfold(0, size, step))
-    valid = spec.frames(min(len(wave), size))
-    kept = values[:, :, :valid].double()
-    sums = torch.stack([kept.sum(dim=2), kept.square().sum(dim=2)], dim=1)
-    return _Computed(values.numpy(), sums.numpy(), np.full(len(values), valid))
-
-
-def _compute_all(paths: Sequence[Path], compute: Callable[[Path], _Computed]) -> Generator[_Computed]:
-    """Compute on all cores, a few utterances ahead, in order.
-
-    One thread per core with one-threaded kernels: an utterance's values then never depend on the number of cores.
-    """
-    workers, threads = len(os.sched_getaffinity(0)), torch.get_num_threads()
-    ahead: deque[Future[_Computed]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="features")
-    torch.set_num_threads(1)
-    try:
-        for path in paths:
-            ahead.append(pool.submit(compute, path))
-            if len(ahead) > 4 * workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
-
-
 def _stream(
-    draft: Path, computed: Iterable[_Computed], on_progress: Callable[[int], None] | None
+    draft: Path, computed: Iterable[Extracted], on_progress: Callable[[int], None] | None
 ) -> tuple[list[int], list[np.ndarray]]:
     """Write values and sums as they come; give the items per utterance and the frames per item."""
     counts, frames = [], []
@@ -276,9 +232,12 @@ def _draft(folder: Path) -> Path:
     """A new folder beside `folder`; what killed processes left there is removed."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     for old in folder.parent.glob(f".{folder.name}-*"):
-        if time.time() - old.stat().st_mtime > STALE:
-            shutil.rmtree(old, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        with suppress(FileNotFoundError):  # another process has just completed it
+            if time.time() - old.stat().st_mtime > STALE:
+                shutil.rmtree(old, ignore_errors=True)
+    draft = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
+    draft.mkdir()
+    return draft
 
 
 def _sizes(folder: Path) -> dict[str, int]:

@@ -1,0 +1,61 @@
+"""From audio files to the features of their windows, on all cores."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from sertbench import audio
+from sertbench.feature_spec import FeatureSpec
+from sertbench.features import extract
+
+
+class Extracted(NamedTuple):
+    """One utterance, cut into items: windows, or itself as a whole."""
+
+    values: np.ndarray  # (items, F, T), float32
+    sums: np.ndarray  #   (items, 2, F), float64: sum and sum of squares over the valid frames
+    frames: np.ndarray  # (items,), int64: valid frames
+
+
+def extract_file(path: Path, channel: str, spec: FeatureSpec, length: int | None, step: int) -> Extracted:
+    """Features of the windows of `length` samples every `step` samples; of the whole utterance if `length` is None."""
+    wave = audio.load(path, channel)
+    size = len(wave) if length is None else length
+    padded = np.pad(wave, (0, max(0, size - len(wave))))
+    values = extract(spec, torch.from_numpy(padded).unfold(0, size, step))
+    valid = spec.frames(min(len(wave), size))
+    kept = values[:, :, :valid].double()
+    sums = torch.stack([kept.sum(dim=2), kept.square().sum(dim=2)], dim=1)
+    return Extracted(values.numpy(), sums.numpy(), np.full(len(values), valid))
+
+
+def extract_all(
+    paths: Sequence[Path], channel: str, spec: FeatureSpec, length: int | None, step: int
+) -> Generator[Extracted]:
+    """Features of each file, in order, computed a few files ahead. Close the generator to stop early.
+
+    One thread per core with one-threaded kernels: kernels of several threads collapse where cores are shared, and so an
+    utterance's values do not depend on the number of cores. torch's own number of threads is restored at the end.
+    """
+    workers, threads = len(os.sched_getaffinity(0)), torch.get_num_threads()
+    ahead: deque[Future[Extracted]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="features")
+    torch.set_num_threads(1)
+    try:
+        for path in paths:
+            ahead.append(pool.submit(extract_file, path, channel, spec, length, step))
+            if len(ahead) > 4 * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
