@@ -33,6 +33,7 @@ class RunConfig:
     device: str = option("auto", "auto, cpu or cuda")
     precision: str = option("auto", "auto, fp32 or bf16")
     workers: int | None = option(None, "fits at the same time (default: one per CPU core, one on a GPU)", least=1)
+    shuffle_labels: bool = option(False, "control: shuffle the training and validation labels; must score at chance")
     allow_leak: bool = option(False, "run although the folds leak; the row is stamped and never ranked")
     runs: str = option("runs", "folder for fits and result bundles")
     leaderboards: str = option("leaderboards", "folder for the leaderboard tables")
@@ -64,7 +65,7 @@ def load(path: Path | None, flags: Mapping[str, Any]) -> RunConfig:
     values: dict[str, Any] = {}
     if path is not None:
         try:
-            values = tomllib.loads(path.read_text())
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"--config {path}: {error.strerror}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
