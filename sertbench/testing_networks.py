@@ -79,13 +79,13 @@ CHECKS = (
     Check("recipe", has_features, "The recipe holds features and settings that can be", needed=True),
     Check("builds", builds, "The constructor takes (input_shape, n_classes) of any size", needed=True),
     Check("output_shape", gives_one_row_per_item, "forward gives (B, n_classes)", needed=True),
-    Check("logits", gives_logits, "forward ends without a softmax"),
+    Check("logits", gives_logits, "forward ends without a softmax", needed=True),
     Check("finite", learning.is_finite, "Silence and loud noise give finite logits and gradients"),
     Check("gradients", learning.trains_every_parameter, "Gradients reach every parameter"),
     Check("learns", learning.learns_by_heart, "16 items are learnt by heart"),
-    Check("no_chance", prediction.predicts_without_chance, "Predictions are not random"),
+    Check("no_chance", prediction.predicts_without_chance, "Predictions are not random", needed=True),
+    Check("no_state", prediction.keeps_no_state, "Nothing is kept between two batches", needed=True),
     Check("alone", prediction.predicts_each_item_alone, "An item is predicted the same alone and in any batch"),
-    Check("no_state", prediction.keeps_no_state, "Nothing is kept between two batches"),
     Check("padding", prediction.ignores_padding, "Frames past the length change nothing"),
     Check("search_space", learning.searches_what_it_can_train, "What search_space draws can be trained"),
     Check("repeatable", learning.trains_the_same_again, "The same seed gives the same weights"),
@@ -96,5 +96,5 @@ CHECKS = (
 
 def checks(cls: type[NeuralModel]) -> tuple[Check, ...]:
     """All checks; that of padding is for models of whole utterances."""
-    whole = getattr(cls.recipe, "window", None) is None
+    whole = getattr(getattr(cls, "recipe", None), "window", None) is None
     return tuple(check for check in CHECKS if whole or check.name != "padding")
