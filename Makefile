@@ -37,7 +37,7 @@ types: $(STAMP)
 	@$(RUN) mypy --no-error-summary
 
 bench: $(STAMP)
-	@$(RUN) pytest -q --benchmark-only tests/benchmarks
+	@$(RUN) pytest -q -o addopts=--import-mode=importlib --benchmark-only tests/benchmarks
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .benchmarks .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -186,6 +186,8 @@ def fit_task(
     manifest, targets = plan.manifest, np.asarray(plan.manifest.targets)
     train, val = np.asarray(fold.train), np.asarray(fold.val)
     seen = np.concatenate([train, val])
+    if plan.config.shuffle_labels:
+        targets[seen] = np.random.default_rng(seed).permutation(targets[seen])
     estimator = issubclass(plan.model.cls, Estimator)
     return FitTask(
         model=plan.model.spec,
@@ -271,6 +273,7 @@ def record_of(
             "flags": asdict(gate.flags(manifest, plan.split)),
             "overlaps": gate.table(plan.overlaps),
             "leaky": plan.leaky,
+            "shuffled_labels": plan.config.shuffle_labels,
             "covers": plan.protocol.covers,
             "refit": plan.protocol.refit,
         },

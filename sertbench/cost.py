@@ -133,6 +133,8 @@ def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
         rows.append(("note", "this corpus is synthetic: its scores say nothing about people and are never ranked"))
     elif plan.corpus.unranked:
         rows.append(("note", f"rows on this corpus are never ranked: {plan.corpus.unranked}"))
+    if config.shuffle_labels:
+        rows.append(("note", "control: training and validation labels are shuffled; the score must be at chance"))
     if plan.leaky:
         rows.append(("note", "the folds leak (--allow-leak): the row is stamped leaky and never ranked"))
     return rows

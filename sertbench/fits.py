@@ -77,6 +77,7 @@ class FitTask:
             "manifest": self.manifest_sha256,
             "split": self.split_sha256,
             "fold": self.fold,
+            "targets": hashlib.sha256(np.concatenate([self.train_targets, self.val_targets]).tobytes()).hexdigest(),
             "refit_epochs": self.refit_epochs,
             "compute": asdict(self.compute),
         }

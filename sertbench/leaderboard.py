@@ -30,7 +30,7 @@ COLUMNS = (
     "val_uar", "val_test_gap", "ece", "nll", "ci_unit", "alarms", "identical_to",
     "n_utt_expected", "n_utt_scored", "n_folds", "n_seeds", "seeds",
     "hpo_scope", "hpo_trials", "max_epochs", "selection_metric", "selection_on", "refit",
-    "speaker_independent", "text_independent", "val_speaker_overlap", "leaky", "synthetic",
+    "speaker_independent", "text_independent", "val_speaker_overlap", "leaky", "shuffled_labels", "synthetic",
     "model_family", "model_year", "paper", "n_params", "features", "window_seconds", "hop_seconds", "norm", "mixup",
     "average", "optimiser", "class_weighting", "modality", "sample_rate",
     "device", "precision", "train_seconds_per_fit", "wall_seconds", "predict_rtf",
@@ -40,18 +40,9 @@ COLUMNS = (
 )  # fmt: skip
 
 KEY = (
-    "model",
-    "corpus",
-    "label_set",
-    "subset",
-    "protocol",
-    "hpo_trials",
-    "seeds",
-    "max_epochs",
-    "device",
-    "precision",
-    "leaky",
-)
+    "model", "corpus", "label_set", "subset", "protocol", "hpo_trials", "seeds", "max_epochs", "device", "precision",
+    "leaky", "shuffled_labels",
+)  # fmt: skip
 TABLE = ("corpus", "label_set", "subset", "protocol_sha256", "corpus_manifest_sha256")
 
 
@@ -67,7 +58,7 @@ def row_of(run: Mapping[str, Any], folder: Path) -> Row:
         "label_set": corpus["label_set"],
         "subset": corpus["subset"],
         "protocol": protocol["name"],
-        "board": "diagnostic" if model["diagnostic"] else "main",
+        "board": "diagnostic" if model["diagnostic"] or protocol["shuffled_labels"] else "main",
         "ranked": not reason,
         "unranked_reason": reason,
         **figures,
@@ -82,6 +73,7 @@ def row_of(run: Mapping[str, Any], folder: Path) -> Row:
         "refit": protocol["refit"],
         **{name: flags[name] for name in ("speaker_independent", "text_independent", "val_speaker_overlap")},
         "leaky": protocol["leaky"],
+        "shuffled_labels": protocol["shuffled_labels"],
         "synthetic": corpus["synthetic"],
         "model_family": model["family"],
         "model_year": model["year"] or None,
@@ -124,6 +116,8 @@ def unranked_reason(model: Mapping[str, Any], corpus: Mapping[str, Any], protoco
         return "diagnostic"
     if corpus["synthetic"]:
         return "synthetic corpus"
+    if protocol["shuffled_labels"]:
+        return "shuffled labels"
     if protocol["leaky"]:
         return "leaky folds"
     if not protocol["flags"]["speaker_independent"]:
@@ -248,7 +242,7 @@ def shown(rows: Sequence[Row], mine: str) -> tuple[list[str], list[list[str]]]:
     lines = []
     for row in rows:
         t = {name: text_of(value) for name, value in row.items()}
-        star = " *" if t["row_id"] == mine else ""
+        star = " (labels shuffled)" * (t["shuffled_labels"] == "1") + " *" * (t["row_id"] == mine)
         lines.append([
             t.get("rank") or "-", t["model"] + star,
             f"{t['uar_pooled_mean']} [{t['uar_ci95_lo']}, {t['uar_ci95_hi']}]",

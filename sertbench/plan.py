@@ -55,13 +55,15 @@ def make(config: RunConfig, display: Display) -> Plan:
     """
     model = plugins.load_model(config.model)
     loaded = plugins.load_corpus(config.dataset)
-    corpus, cache = loaded.corpus, configs.cache_folder()
+    cache = configs.cache_folder()
+    root = corpora.locate(loaded.name, loaded.corpus, Path(config.data) if config.data else None, cache)
+    corpus = loaded.corpus.at(root)
+    name = corpus.title or loaded.name
     label_set = corpus.label_set(config.labels)
-    protocol = find_protocol(corpus, loaded.name, config.protocol)
+    protocol = find_protocol(corpus, name, config.protocol)
     compute = Compute.resolve(config.device, config.precision)
-    root = corpora.locate(loaded.name, corpus, Path(config.data) if config.data else None, cache)
-    with display.stage(f"reading {loaded.name}", 1) as advance:
-        manifest = corpora.build_manifest(loaded.name, corpus, root, label_set, config.subset, cache)
+    with display.stage(f"reading {name}", 1) as advance:
+        manifest = corpora.build_manifest(name, corpus, root, label_set, config.subset, cache)
         advance(1)
     split = protocol.split(manifest.utterances)
     refuse_gaps(protocol, split)
@@ -82,12 +84,13 @@ def make(config: RunConfig, display: Display) -> Plan:
         "manifest": manifest.sha256,
         "split": split.sha256,
         "leaky": leaky,
+        "shuffled": config.shuffle_labels,
     }
     row_id = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:10]
     workers = config.workers or (1 if compute.device == "cuda" else len(os.sched_getaffinity(0)))
-    folder = Path(config.runs) / f"{loaded.name}-{model.name}-{protocol.name}-{row_id}"
+    folder = Path(config.runs) / f"{name}-{model.name}-{protocol.name}-{row_id}"
     return Plan(
-        full, model, corpus, loaded.name, label_set, manifest, protocol, split, overlaps, leaky,
+        full, model, corpus, name, label_set, manifest, protocol, split, overlaps, leaky,
         recipe, base_choice, compute, workers, row_id, folder,
     )  # fmt: skip
 

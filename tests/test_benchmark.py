@@ -249,6 +249,15 @@ def test_a_refit_learns_from_the_validation_part_too_for_the_epochs_that_it_chos
     assert protocols == {"speaker4/1": 0, "speaker4-refit/1": 1}
 
 
+def test_shuffled_labels_score_at_chance_and_are_not_ranked(place: Path) -> None:
+    assert run("--seeds", "4") == 0
+    assert run("--seeds", "4", "--shuffle-labels") == 0
+    rows = pd.read_csv(place / "leaderboards" / "tones.csv").set_index("shuffled_labels")
+    assert rows.loc[0, "uar_pooled_mean"] > 80
+    assert rows.loc[1, "uar_ci95_lo"] <= 50 <= rows.loc[1, "uar_ci95_hi"]
+    assert (rows.loc[1, "board"], rows.loc[1, "unranked_reason"]) == ("diagnostic", "shuffled labels")
+
+
 # Each case: what is broken, the flags, and what the message must say.
 
 

@@ -109,6 +109,7 @@ def make_run(runs: Path, model: str, accuracy: float, seed: int = 0, **changes: 
             "flags": {"speaker_independent": True, "text_independent": False, "val_speaker_overlap": False},
             "overlaps": [],
             "leaky": False,
+            "shuffled_labels": False,
             "covers": "all",
             "refit": False,
         },
@@ -174,6 +175,7 @@ def test_unranked_rows_come_last_without_a_rank(tmp_path: Path) -> None:
             "the test part's recording sessions are in training or validation",
         ),
         ({"leaky": True}, "leaky folds"),
+        ({"shuffled_labels": True}, "shuffled labels"),
     ],
 )
 def test_folds_that_help_the_model_are_not_ranked(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
