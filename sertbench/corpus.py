@@ -12,7 +12,7 @@ import json
 import os
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,8 @@ from sertbench.errors import ConfigError, CorpusError, few, unknown
 
 if TYPE_CHECKING:
     from sertbench.protocols import Protocol
+
+AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".opus")  # endings of files that can be decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class Corpus(ABC):
     channel: ClassVar[str] = "mono"  #        "mono": one channel expected; "left"/"right": take it; "mean": average
     synthetic: ClassVar[bool] = False  #      True: scores say nothing about people and are never ranked
     unranked: ClassVar[str] = ""  #           why rows on this corpus cannot be ranked; empty if they can
+    tabular: ClassVar[bool] = False  #        True: --data is a table (a file), not a folder
+    title: ClassVar[str] = ""  #              what rows call the corpus; empty: the plug-in's name
 
     @abstractmethod
     def utterances(self, root: Path) -> Iterator[Utterance]:
@@ -96,6 +100,10 @@ class Corpus(ABC):
     def prepare(self, cache: Path) -> Path | None:  # noqa: ARG002 - most corpora are the user's to get
         """Corpora that make their own data write it below `cache` and return its folder."""
         return None
+
+    def at(self, root: Path) -> Corpus:  # noqa: ARG002 - published corpora are the same wherever they lie
+        """The corpus as it lies at `root`: itself, unless its label sets and protocols are told by the data alone."""
+        return self
 
     def expected_ids(self) -> frozenset[str]:
         """All published utterance ids, where they can be told; empty if not. Lets an error name what is missing."""
@@ -177,13 +185,19 @@ def select(corpus: Corpus, name: str, root: Path, label_set: LabelSet, subset: s
 
 def wav_files(root: Path) -> list[Path]:
     """All wav files below `root`, sorted, without the `._` twins that macOS archives add."""
-    return sorted(p for p in root.rglob("*") if p.suffix.lower() == ".wav" and not p.name.startswith("."))
+    return audio_files(root, (".wav",))
+
+
+def audio_files(root: Path, endings: Collection[str] = AUDIO) -> list[Path]:
+    """As `wav_files`, for each kind of audio that can be decoded, or for other endings (lower case, with the dot)."""
+    return sorted(p for p in root.rglob("*") if p.suffix.lower() in endings and not p.name.startswith("."))
 
 
 def locate(name: str, corpus: Corpus, data: Path | None, cache: Path) -> Path:
     """The corpus's folder: `data` (--data), else $SERTBENCH_DATA/<name>, else what the corpus itself makes in `cache`.
 
-    Raises CorpusError if that is no folder with something in it, or if there is none: with how to get the corpus.
+    Raises CorpusError if that is no folder with something in it (for a tabular corpus: no file), or if there is none:
+    with how to get the corpus.
     """
     if data is not None:
         return _filled(data.expanduser(), name, corpus, "--data")
@@ -203,6 +217,10 @@ def locate(name: str, corpus: Corpus, data: Path | None, cache: Path) -> Path:
 def _filled(folder: Path, name: str, corpus: Corpus, source: str) -> Path:
     if not folder.exists():
         fault = "does not exist"
+    elif corpus.tabular:
+        if folder.is_file():
+            return folder
+        fault = "is a folder, not a table"
     elif not folder.is_dir():
         fault = "is a file, not a folder"
     elif not any(folder.iterdir()):

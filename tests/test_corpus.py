@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from sertbench import audio
-from sertbench.corpus import Corpus, LabelSet, Utterance, build_manifest, locate, select, wav_files
+from sertbench.corpus import Corpus, LabelSet, Utterance, audio_files, build_manifest, locate, select, wav_files
 from sertbench.errors import AudioError, ConfigError, CorpusError
 
 IDS = ("amy-1-h", "amy-2-n", "amy-3-x", "bob-1-h", "bob-2-n", "bob-3-x")
@@ -134,6 +134,16 @@ def test_wav_files_are_found_at_any_depth_but_no_hidden_ones(tmp_path):
     assert wav_files(tmp_path) == [tmp_path / "a.WAV", tmp_path / "b" / "deep" / "x.wav"]
 
 
+def test_audio_files_are_all_that_can_be_decoded_or_of_the_endings_named(tmp_path):
+    for name in ("b/x.FLAC", "a.wav", "c.mp3", "d.ogg", "e.opus", "b/._x.flac", "f.mp4", "notes.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    assert [p.name for p in audio_files(tmp_path)] == ["a.wav", "x.FLAC", "c.mp3", "d.ogg", "e.opus"]
+    assert audio_files(tmp_path, (".mp4",)) == [tmp_path / "f.mp4"]
+
+
 def test_classes_keep_the_order_of_the_mapping():
     merged = LabelSet("m", {"neutral": "b", "happy": "a", "excited": "a", "calm": "b"})
 
@@ -180,6 +190,23 @@ def test_data_must_be_a_folder_with_something_in_it(tmp_path):
     for name, fault in (("gone", "does not exist"), ("file", "is a file, not a folder"), ("empty", "is empty")):
         with pytest.raises(CorpusError, match=rf"{name} \(--data\) {fault}.*six wav files"):
             locate("tiny", Tiny(), tmp_path / name, tmp_path)
+
+
+def test_the_data_of_a_tabular_corpus_must_be_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(Tiny, "tabular", True)
+    (tmp_path / "table.csv").touch()
+
+    assert locate("tiny", Tiny(), tmp_path / "table.csv", tmp_path) == tmp_path / "table.csv"
+    for name, fault in (("gone.csv", "does not exist"), ("", "is a folder, not a table")):
+        with pytest.raises(CorpusError, match=rf"\(--data\) {fault}\. For tiny"):
+            locate("tiny", Tiny(), tmp_path / name, tmp_path)
+
+
+def test_a_published_corpus_is_the_same_wherever_it_lies(tmp_path):
+    corpus = Tiny()
+
+    assert corpus.at(tmp_path) is corpus
+    assert corpus.title == ""
 
 
 # --- manifest
