@@ -11,8 +11,8 @@ class Majority(Estimator):
     """Diagnostic: always the most frequent class of the training part; the floor of every table.
 
     In each fold its UAR is chance, 1 / number of classes; pooled over folds it can differ a little, where the most
-    frequent class is not the same in all of them. Its WA is what an accuracy has to be compared with: on a skewed corpus it looks
-    good while nothing was recognised. The probabilities are the class prior.
+    frequent class is not the same in all of them. Its WA is what an accuracy has to be compared with: on a skewed
+    corpus it looks good while nothing was recognised. The probabilities are the class prior.
     """
 
     paper = "none: a diagnostic"
