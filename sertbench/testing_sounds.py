@@ -105,8 +105,9 @@ def make(cls: type[NeuralModel], shape: tuple[int, int], n_classes: int = CLASSE
 def trained(cls: type[NeuralModel], data: Sounds, steps: int = 2) -> Network:
     """A network after a few optimiser steps: running statistics and zero-initialised weights have moved."""
     network = make(cls, data.input_shape)
+    optimiser, _ = make_optimiser(cls.recipe, network)
     for _ in range(steps):
-        step(network, data, make_optimiser(cls.recipe, network)[0])
+        step(network, data, optimiser)
     return network.eval()
 
 
@@ -140,7 +141,7 @@ def as_in_a_fit() -> Iterator[None]:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             yield
     finally:
         torch.set_num_threads(threads)

@@ -12,7 +12,7 @@ from sertbench import layers
 
 @pytest.fixture(autouse=True)
 def seed():
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
 
