@@ -15,8 +15,13 @@ frames every 10 ms. Pairs are then found in two steps.
    any difference of their mean spectra. It is 1 for a copy at any level and about 0 for unrelated signals. A pair
    counts from `AGREEMENT` on, if the common part is `MIN_OVERLAP` of the longer clip or more.
 
-Two clips that merely share a part are not copies here, and neither are steady signals (tones, hum, silence), which have
-no course over time to compare. Time-stretched, pitch-shifted, filtered or mixed copies are beyond this method.
+Calibration. The least agreement of copies of 100 EMO-DB clips was 0.983 after mp3, ogg, opus, mu-law, 8 kHz, 20 dB less
+or noise 30 dB down, and 0.953 after cuts at both ends that fall between frames. The most between different recordings
+was 0.912 on RAVDESS (same actor, sentence and emotion) and below 0.8 on EMO-DB, 0.937 among pieces of 0.6 to 1 s.
+
+Two clips that merely share a part are not copies here, and neither are steady signals (tones, hum, silence) or less than
+half a second of sound. Copies that were time-stretched, pitch-shifted, filtered, mixed, clipped hard or encoded at
+8 kbit/s are beyond this method, and so are cuts of a third of a clip or of most of its loud part.
 """
 
 from __future__ import annotations
@@ -53,10 +58,11 @@ FLOOR = 40.0  #        dB below the loud frames
 STEPS = 4  #           fingerprint units per dB
 MAX_CUT = 0.5  #       seconds that may be missing at either end
 MIN_OVERLAP = 2 / 3  # of the longer clip's frames
-MIN_ACTIVE = 20  #     frames above the floor in the common part
+MIN_ACTIVE = 50  #     frames above the floor in the common part: half a second
 MIN_SPREAD = 2.0  #    dB: a signal whose bands vary less over time (standard deviation) is steady
 CANDIDATE = 0.75
 AGREEMENT = 0.95
+PROMISING = 0.6  #     agreement of a copy that is laid 15 ms beside its place, with room to spare
 
 _POOL = 5  #           frames per coarse frame
 _COARSE_BANDS = 4
@@ -100,29 +106,34 @@ def near_duplicates(fingerprints: Sequence[Fingerprint], seconds: Sequence[float
     found = []
     for a, b, shift in _candidates([_course(fingerprints[k]) for k in order], durations[order]):
         i, j = int(order[a]), int(order[b])
-        score = agreement(fingerprints[i], fingerprints[j], range(shift - _POOL, shift + _POOL + 1))
+        score = _best_agreement(fingerprints[i], fingerprints[j], shift)
         if score >= AGREEMENT:
             found.append((min(i, j), max(i, j), score))
     return sorted(found)
 
 
-def agreement(a: Fingerprint, b: Fingerprint, shifts: Sequence[int]) -> float:
-    """The highest agreement (formula above) over shifts; frame t of `b` is laid on frame t + shift of `a`.
+def _best_agreement(a: Fingerprint, b: Fingerprint, shift: int) -> float:
+    """Agreement at the best shift near `shift`: every third one, then the neighbours of the best of these."""
+    near = {s: agreement(a, b, s) for s in range(shift - _POOL, shift + _POOL + 1, 3)}
+    best = max(near, key=near.__getitem__)
+    if near[best] < PROMISING:
+        return near[best]
+    return max(near[best], agreement(a, b, best - 1), agreement(a, b, best + 1))
 
-    0 where the common part is too short, too quiet or too steady for all shifts.
+
+def agreement(a: Fingerprint, b: Fingerprint, shift: int) -> float:
+    """Agreement (formula above) of two fingerprints where frame t of `b` is laid on frame t + shift of `a`.
+
+    0 where the common part is too short, too quiet or too steady.
     """
-    left, right = a.astype(np.float32), b.astype(np.float32)
-    loud_left, loud_right = left.max(1) > 0, right.max(1) > 0
-    best = 0.0
-    for shift in shifts:
-        start, end = max(0, shift), min(len(a), len(b) + shift)
-        if end - start < MIN_OVERLAP * max(len(a), len(b)):
-            continue
-        mine, yours = slice(start, end), slice(start - shift, end - shift)
-        active = np.flatnonzero(loud_left[mine] | loud_right[yours])
-        if len(active) >= MIN_ACTIVE:
-            best = max(best, _agreement(left[mine][active], right[yours][active]))
-    return best
+    start, end = max(0, shift), min(len(a), len(b) + shift)
+    if end - start < MIN_OVERLAP * max(len(a), len(b)):
+        return 0.0
+    a, b = a[start:end], b[start - shift : end - shift]
+    active = np.maximum(a, b).max(1) > 0
+    if active.sum() < MIN_ACTIVE:
+        return 0.0
+    return _agreement(a[active].astype(np.float32), b[active].astype(np.float32))
 
 
 def _agreement(a: Array, b: Array) -> float:

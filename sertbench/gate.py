@@ -228,7 +228,8 @@ def _as_text(leaks: Sequence[Overlap]) -> str:
     """The leaks as an aligned table."""
     rows = [("fold", "what", "between", "shared", "utterances", "for example")]
     for leak in leaks[:_MOST_ROWS]:
-        examples = (" = ".join(v) if isinstance(v, tuple) else v for v in leak.values)
+        pairs = leak.key in ("audio", "near audio")
+        examples = [" = ".join(value) for value in leak.values] if pairs else leak.values
         rows.append(
             (
                 leak.fold,
@@ -236,7 +237,7 @@ def _as_text(leaks: Sequence[Overlap]) -> str:
                 " and ".join(leak.roles),
                 str(len(leak.values)),
                 " and ".join(map(str, leak.utterances)),
-                few(examples, 3),
+                few(examples, 1 if pairs else 3),
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
