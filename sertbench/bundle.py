@@ -94,9 +94,13 @@ def save(folder: Path, config: str, split: Split, predictions: Predictions, run:
     write_table(folder / "split.parquet", split_table(split))
     write_table(folder / "predictions.parquet", predictions.frame)
     files = {name: file_sha256(folder / name) for name in ("config.toml", "split.parquet", "predictions.parquet")}
-    whole = {"schema_version": SCHEMA_VERSION, **run, "files": files}
-    write_text(folder / "run.json", json.dumps(whole, indent=1, ensure_ascii=False, default=str) + "\n")
-    return whole
+    return save_run(folder, {"schema_version": SCHEMA_VERSION, **run, "files": files})
+
+
+def save_run(folder: Path, run: dict[str, Any]) -> dict[str, Any]:
+    """Write run.json."""
+    write_text(folder / "run.json", json.dumps(run, indent=1, ensure_ascii=False, default=str) + "\n")
+    return run
 
 
 def is_whole(folder: Path) -> bool:

@@ -154,6 +154,13 @@ def show(outcome: Outcome, display: Any) -> None:
     for alarm in (row["alarms"], row.get("identical_to") and f"the predictions are those of {row['identical_to']}"):
         if alarm:
             display.say(f"alarm: {alarm}")
+    cheats = {k.removeprefix("optimism_"): v for k, v in row.items() if k.startswith("optimism_")}
+    if cheats:
+        display.say(
+            f"honest {row['uar_pooled_mean']}; with the field's usual cheats, never ranked: "
+            + ", ".join(f"{name} {value}" for name, value in cheats.items())
+            + f"; oracle gap {row.get('oracle_gap', '-')}"
+        )
     if row["unranked_reason"]:
         display.say(f"not ranked: {row['unranked_reason']}")
     display.say(f"row {row['row_id']} in {outcome.table}")

@@ -34,6 +34,9 @@ class RunConfig:
     precision: str = option("auto", "auto, fp32 or bf16")
     workers: int | None = option(None, "fits at the same time (default: one per CPU core, one on a GPU)", least=1)
     shuffle_labels: bool = option(False, "control: shuffle the training and validation labels; must score at chance")
+    optimism: bool = option(
+        False, "also measure what the field's usual cheats would have scored (about four times the time)"
+    )
     allow_leak: bool = option(False, "run although the folds leak; the row is stamped and never ranked")
     runs: str = option("runs", "folder for fits and result bundles")
     leaderboards: str = option("leaderboards", "folder for the leaderboard tables")

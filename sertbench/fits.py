@@ -12,7 +12,7 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -24,12 +24,25 @@ from sertbench import plugins
 from sertbench.corpus import Utterance
 from sertbench.errors import StorageError
 from sertbench.feature_store import FEATURES_VERSION, FeatureStore
+from sertbench.groupnorm import GroupNormalised
 from sertbench.guard import blaming, refuse_wrong_shape
 from sertbench.identity import model_code_sha256
 from sertbench.model import Estimator, Examples, NeuralModel, Recipe
 from sertbench.scores import score
 from sertbench.sealed import FeatureView
-from sertbench.training import Compute, EpochEnd, Fitted, Network, Normaliser, Part, build, predict, train, train_for
+from sertbench.training import (
+    Compute,
+    EpochEnd,
+    Fitted,
+    Network,
+    Normaliser,
+    Part,
+    Source,
+    build,
+    predict,
+    train,
+    train_for,
+)
 
 Report = Callable[[EpochEnd], None]
 
@@ -55,6 +68,7 @@ class FitTask:
     compute: Compute
     folder: Path  #                     where finished fits lie
     stop_below: tuple[float, ...] = ()  # see training.train; a pruned fit is not published
+    normalise_by: np.ndarray | None = None  # group of each utterance of the manifest (see groupnorm); never in a run
     refit_epochs: int | None = None  #  if given: train on training and validation part for so many epochs
 
     def resolve(self) -> tuple[type[NeuralModel] | type[Estimator], Recipe, dict[str, Any]]:
@@ -79,6 +93,7 @@ class FitTask:
             "fold": self.fold,
             "targets": hashlib.sha256(np.concatenate([self.train_targets, self.val_targets]).tobytes()).hexdigest(),
             "refit_epochs": self.refit_epochs,
+            "normalise_by": None if self.normalise_by is None else self.normalise_by.tolist(),
             "compute": asdict(self.compute),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
@@ -178,20 +193,35 @@ def fit_network(
     task: FitTask, cls: type[NeuralModel], recipe: Recipe, arguments: dict[str, Any], report: Report
 ) -> tuple[Fitted, int]:
     """Train a neural model on a view that holds the training and validation items alone."""
-    store = cast(FeatureStore, task.store)
-    view = FeatureView(store, np.concatenate([task.train, task.val]))
-    train_part = Part(*store.items_of(task.train), task.train_targets)
-    val_part = Part(*store.items_of(task.val), task.val_targets)
     with torch.random.fork_rng():
-        network = build(cls, arguments, recipe, view, train_part.items, store.input_shape, task.n_classes, task.seed)
-        refuse_wrong_shape(network, view, train_part.items, task.n_classes)
-        events = train(network, recipe, view, train_part, val_part, task.seed, task.compute, task.stop_below)
+        network, events = start_training(task, cls, recipe, arguments)
         while True:
             try:
                 report(next(events))
             except StopIteration as stop:
                 fitted: Fitted = stop.value
                 return fitted, sum(p.numel() for p in network.model.parameters())
+
+
+def start_training(
+    task: FitTask, cls: type[NeuralModel], recipe: Recipe, arguments: dict[str, Any]
+) -> tuple[Network, Generator[EpochEnd, None, Fitted]]:
+    """The untrained network, and the generator that trains it epoch by epoch."""
+    store = cast(FeatureStore, task.store)
+    view = source_of(task, FeatureView(store, np.concatenate([task.train, task.val])))
+    train_part = Part(*store.items_of(task.train), task.train_targets)
+    val_part = Part(*store.items_of(task.val), task.val_targets)
+    network = build(cls, arguments, recipe, view, train_part.items, store.input_shape, task.n_classes, task.seed)
+    refuse_wrong_shape(network, view, train_part.items, task.n_classes)
+    events = train(network, recipe, view, train_part, val_part, task.seed, task.compute, task.stop_below)
+    return network, events
+
+
+def source_of(task: FitTask, source: Source) -> Source:
+    """The source of a fit's batches: normalised per group if the task says so."""
+    if task.normalise_by is None:
+        return source
+    return GroupNormalised(source, cast(FeatureStore, task.store), task.normalise_by)
 
 
 def refit_network(
@@ -265,4 +295,22 @@ def predict_test(task: PredictionTask) -> np.ndarray:
     network.load_state_dict(saved)
     network.to(fit.compute.device)
     items, owner = store.items_of(task.test)
-    return predict(network, recipe, store, items, owner, len(task.test), fit.compute)
+    return predict(network, recipe, source_of(fit, store), items, owner, len(task.test), fit.compute)
+
+
+def predict_every_epoch(task: PredictionTask, report: Report) -> np.ndarray:
+    """Train a finished fit again and predict the test part after every epoch: (epochs, n_test, n_classes) float32.
+
+    This is for the optimism meter alone (see `optimism`): nothing of it can reach a fit, a choice or a row's score.
+    """
+    fit, store = task.fit, cast(FeatureStore, task.fit.store)
+    torch.set_num_threads(1)
+    cls, recipe, arguments = fit.resolve()
+    items, owner = store.items_of(task.test)
+    outputs = []
+    with torch.random.fork_rng():
+        network, events = start_training(fit, cast("type[NeuralModel]", cls), recipe, arguments)
+        for event in events:
+            report(event)
+            outputs.append(predict(network, recipe, store, items, owner, len(task.test), fit.compute))
+    return np.stack(outputs)

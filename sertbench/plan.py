@@ -46,6 +46,7 @@ class Plan:
     workers: int
     row_id: str
     folder: Path  #                   of the bundle
+    speaker_norm: bool = False  #     features per speaker, test speakers too (see optimism); never in a run
 
 
 def make(config: RunConfig, display: Display) -> Plan:

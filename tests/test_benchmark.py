@@ -258,6 +258,20 @@ def test_shuffled_labels_score_at_chance_and_are_not_ranked(place: Path) -> None
     assert (rows.loc[1, "board"], rows.loc[1, "unranked_reason"]) == ("diagnostic", "shuffled labels")
 
 
+def test_the_optimism_meter_stands_beside_the_honest_score_and_changes_nothing(place: Path) -> None:
+    assert run("--seeds", "1") == 0
+    honest = pd.read_csv(place / "leaderboards" / "tones.csv").to_dict("records")[0]
+    predictions = (bundle_of(place) / "predictions.parquet").read_bytes()
+    assert run("--seeds", "1", "--optimism") == 0
+    (row,) = pd.read_csv(place / "leaderboards" / "tones.csv").to_dict("records")
+    assert row["uar_pooled_mean"] == honest["uar_pooled_mean"]
+    assert (bundle_of(place) / "predictions.parquet").read_bytes() == predictions
+    assert row["oracle_gap"] >= 0
+    assert row["optimism_test_epoch"] == pytest.approx(row["uar_foldmean"] + row["oracle_gap"], abs=0.02)
+    assert {"optimism_random_split", "optimism_speaker_norm"} <= set(row)
+    assert main(["verify", "leaderboards/tones.csv"]) == 0
+
+
 # Each case: what is broken, the flags, and what the message must say.
 
 

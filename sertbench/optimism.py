@@ -1,0 +1,76 @@
+"""The optimism meter: what the same model would have scored with the field's usual cheats, beside the honest score.
+
+- random_split: folds that are random by utterance, so that test speakers are in training;
+- test_epoch: the epoch picked on the test part of each fold (its difference from the honest score is the oracle gap);
+- speaker_norm: features standardised per speaker, with the test speakers' own statistics.
+
+The hyperparameters are the ones that the honest run chose. Nothing here can change the honest score, whose predictions
+are final before any of this starts; and none of these figures is ever ranked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import cycle, islice
+from typing import Any
+
+import numpy as np
+
+from sertbench import executors
+from sertbench.crossval import collect, cross_validate, features, fit_task, seconds_of
+from sertbench.fits import PredictionTask, predict_every_epoch
+from sertbench.model import Choice, Estimator
+from sertbench.plan import Plan
+from sertbench.progress import Display
+from sertbench.protocol_rules import RandomFolds
+from sertbench.results import figures
+from sertbench.scores import score
+
+RANDOM = RandomFolds("random10", 1, test_tenths=1, n_folds=10, summary="")
+
+
+def measure(plan: Plan, run: Mapping[str, Any], display: Display) -> dict[str, float]:
+    """The figures of the meter in percent; `run` is the finished honest run. Costs about three runs without tuning."""
+    choices: list[Choice] = [dict(frozen["choice"]) for frozen in run["frozen"]]
+    display.say(f"optimism meter: {RANDOM.n_folds} random folds")
+    random = replace(plan, protocol=RANDOM, split=RANDOM.split(plan.manifest.utterances))
+    found = {"random_split": pooled_uar(random, display, list(islice(cycle(choices), RANDOM.n_folds)))}
+    if not issubclass(plan.model.cls, Estimator):
+        display.say("optimism meter: features standardised per speaker")
+        found["speaker_norm"] = pooled_uar(replace(plan, speaker_norm=True), display, choices)
+        display.say("optimism meter: the best epoch on the test part")
+        found |= best_test_epoch(plan, run, display)
+    return found
+
+
+def pooled_uar(plan: Plan, display: Display, choices: list[Choice]) -> float:
+    """Pooled UAR of a cross-validation without tuning, mean over seeds, in percent."""
+    n_fits = plan.config.seeds * len(plan.split.folds)
+    predictions = collect(plan, cross_validate(plan, n_fits, display, choices))
+    uar = figures(predictions)["uar_pooled_mean"]
+    return float(str(uar))
+
+
+def best_test_epoch(plan: Plan, run: Mapping[str, Any], display: Display) -> dict[str, float]:
+    """Mean over folds and seeds of the test UAR at the best epoch on test, and its excess over the kept epoch's."""
+    store, targets = features(plan, display), np.asarray(plan.manifest.targets)
+    jobs = [(k, seed) for k in range(len(plan.split.folds)) for seed in range(plan.config.seeds)]
+
+    def uars(job: tuple[int, int]) -> tuple[float, float]:
+        k, seed = job
+        fold = plan.split.folds[k]
+        test = np.asarray(fold.test)
+        fit = fit_task(plan, fold, store, dict(run["frozen"][k]["choice"]), seed, ())
+        task = PredictionTask(fit, test, (), seconds_of(plan, test))
+        every = executor.run(predict_every_epoch, task, f"fold {fold.name}, seed {seed}")
+        by_epoch = [score(targets[test], p.argmax(1), fit.n_classes).uar for p in every]
+        return max(by_epoch), by_epoch[run["frozen"][k]["epochs"][str(seed)] - 1]
+
+    with executors.make(plan.workers, lambda *_: None) as executor, ThreadPoolExecutor(len(jobs)) as threads:
+        best, honest = np.array(list(threads.map(uars, jobs))).T
+    return {
+        "test_epoch": round(100 * float(best.mean()), 2),
+        "oracle_gap": round(100 * float((best - honest).mean()), 2),
+    }
