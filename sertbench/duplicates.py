@@ -19,8 +19,8 @@ Calibration. The least agreement of copies of 100 EMO-DB clips was 0.983 after m
 or noise 30 dB down, and 0.953 after cuts at both ends that fall between frames. The most between different recordings
 was 0.912 on RAVDESS (same actor, sentence and emotion) and below 0.8 on EMO-DB, 0.937 among pieces of 0.6 to 1 s.
 
-Two clips that merely share a part are not copies here, and neither are steady signals (tones, hum, silence) or less than
-half a second of sound. Copies that were time-stretched, pitch-shifted, filtered, mixed, clipped hard or encoded at
+Two clips that merely share a part are not copies here, and neither are steady signals (tones, hum, silence) or less
+than half a second of sound. Copies that were time-stretched, pitch-shifted, filtered, mixed, clipped hard or encoded at
 8 kbit/s are beyond this method, and so are cuts of a third of a clip or of most of its loud part.
 """
 
