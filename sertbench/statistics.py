@@ -1,9 +1,9 @@
 """Intervals, paired comparisons and ties: how far a difference between two scores can be trusted.
 
 The speakers are the sample. Utterances of one speaker rise and fall together, so nothing here resamples utterances.
-One corpus has 4 to 20 speakers mostly, and with so few the percentile and BCa bootstraps of speakers are too narrow
-(88-93 % true coverage where 95 % is claimed, `tests/benchmarks/simulate_boards.py`). Used instead is the delete-one
-jackknife over speakers and over seeds with Student's t:
+One corpus has 4 to 20 speakers mostly, and with so few the percentile and BCa bootstraps of speakers can be too narrow
+(down to 88 % true coverage where 95 % is claimed, 84 % with one seed; `tests/benchmarks/simulate_boards.py`). Used
+instead is the delete-one jackknife over speakers and over seeds with Student's t:
 
     variance = (G - 1) / G * sum_g (uar_(-g) - mean)^2 + var(uar per seed) / S,    for G speakers and S seeds
     degrees of freedom by Satterthwaite (Biometrics Bulletin 1946), from G - 1 and S - 1
