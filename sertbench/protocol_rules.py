@@ -7,6 +7,7 @@ Where something is drawn at random, it is put in the order of the SHA-256 of "<p
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, product
@@ -14,7 +15,7 @@ from typing import ClassVar
 
 from sertbench.corpus import Utterance
 from sertbench.errors import ProtocolError, few
-from sertbench.protocols import ROLES, Fold, Split, build_split, groups_of, members_of
+from sertbench.protocols import ROLES, Fold, GroupFolds, Split, build_split, groups_of, members_of
 
 TENTHS = 10
 UNTESTED = ""  # the group of the texts that are in no block
@@ -34,6 +35,42 @@ def following(names: Collection[str], name: str) -> str:
     """The name after `name`; after the last one the first."""
     cycle = list(names)
     return cycle[(cycle.index(name) + 1) % len(cycle)]
+
+
+@dataclass(frozen=True)
+class SpeakerFolds:
+    """GroupFolds for a corpus whose speakers are not known beforehand: `groups` of them, with alike many utterances.
+
+    The speaker with the most utterances comes first; each goes to the group that has the fewest so far. With fewer
+    speakers than `groups` each is a group of its own. What is grouped is what the run is about, so another label set or
+    subset may have other groups.
+    """
+
+    covers: ClassVar[str] = "all"
+    refit: ClassVar[bool] = False
+    promises: ClassVar[Mapping[str, str]] = {"speaker": "all"}
+
+    name: str
+    version: int
+    groups: int
+    summary: str = ""
+
+    def split(self, utterances: Sequence[Utterance]) -> Split:
+        """Group the speakers and fold the utterances. Raises ProtocolError for fewer than three speakers."""
+        spoken = sorted(Counter(u.speaker for u in utterances).items(), key=lambda row: (-row[1], row[0]))
+        if len(spoken) < len(ROLES):
+            raise ProtocolError(
+                f"protocol {self.name!r} needs at least three speakers, one to train, one to validate and one to test; "
+                f"there are {len(spoken)}: {few(speaker for speaker, _ in spoken)}. With fewer, no score says anything "
+                "about other people."
+            )
+        groups: dict[str, tuple[str, ...]] = {str(k + 1): () for k in range(min(self.groups, len(spoken)))}
+        sizes = dict.fromkeys(groups, 0)
+        for speaker, count in spoken:
+            least = min(sizes, key=sizes.__getitem__)
+            groups[least] += (speaker,)
+            sizes[least] += count
+        return GroupFolds(self.name, self.version, "speaker", groups).split(utterances)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,15 @@ from sertbench.datasets.ravdess import Ravdess
 
 from sertbench.corpus import Utterance, select
 from sertbench.errors import ProtocolError
-from sertbench.protocol_rules import BlockFolds, OfficialSplit, PartnerFolds, RandomFolds, SharedValidation, shuffled
+from sertbench.protocol_rules import (
+    BlockFolds,
+    OfficialSplit,
+    PartnerFolds,
+    RandomFolds,
+    SharedValidation,
+    SpeakerFolds,
+    shuffled,
+)
 from sertbench.protocols import ROLES, GroupFolds
 
 # --- each rule on a small corpus: in each of 4 sessions 2 speakers say 6 scripted and 2 improvised texts, twice
@@ -48,6 +56,7 @@ RULES = {
     for p in (
         GroupFolds("refit", 1, "session", SESSIONS, refit=True),
         GroupFolds("texts", 1, "text", TEXTS, keeps=()),
+        SpeakerFolds("speakers", 1, groups=3),
         SharedValidation("shared-validation", 1, "session", SESSIONS),
         SharedValidation("two-texts", 1, "text", {"1": sum(SCRIPTS.values(), ()), "2": IMPROVISED}, keeps=(),
                          drawn="speaker"),
