@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     compare = commands.add_parser("compare", help="say what can and cannot be said about which of two runs is better")
     compare.set_defaults(function=compare_command)
     for name in ("a", "b"):
-        compare.add_argument(name, metavar=name.upper(), help="a bundle's folder, its name in runs/, or its row id")
+        compare.add_argument(name, metavar=name.upper(), help="a bundle's folder or name, its row id, or a model")
     add_runs(compare)
     return top
 

@@ -14,7 +14,7 @@ from sertbench.scores import score
 
 
 def find_bundle(name: str, runs: Path) -> Path:
-    """A bundle by its folder, or by its folder's name or row id within `runs`.
+    """A bundle by its folder, or within `runs` by its folder's name, its row id, or its model if that has one run.
 
     Raises BundleError with the bundles that there are.
     """
@@ -22,7 +22,10 @@ def find_bundle(name: str, runs: Path) -> Path:
         return Path(name)
     there = sorted(p.parent for p in runs.glob("*/run.json"))
     matches = [p for p in there if name in (p.name, p.name.rpartition("-")[2])]
-    if len(matches) != 1:
+    matches = matches or [p for p in there if bundle.load_run(p)["model"]["name"] == name]
+    if len(matches) > 1:
+        raise BundleError(f"{name} has several runs: name one of {few((p.name for p in matches), 20)}")
+    if not matches:
         raise BundleError(
             f"{name} is not a finished run. In {runs} there are: {few((p.name for p in there), 20) or 'none'}"
         )

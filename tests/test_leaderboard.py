@@ -307,8 +307,13 @@ def test_compare_finds_bundles_by_row_id_and_lists_what_there_is(
     (run_a, _), (run_b, b) = make_run(tmp_path, "a", 0.8), make_run(tmp_path, "b", 0.7)
     assert main(["compare", run_a["row_id"], b.name, "--runs", str(tmp_path)]) == 0
     assert "UAR: a" in capsys.readouterr().out
+    assert main(["compare", "a", "b", "--runs", str(tmp_path)]) == 0
+    assert "UAR: a" in capsys.readouterr().out
     assert main(["compare", "nothing", run_b["row_id"], "--runs", str(tmp_path)]) == 2
     assert b.name in capsys.readouterr().err
+    make_run(tmp_path, "b", 0.6)
+    assert main(["compare", "a", "b", "--runs", str(tmp_path)]) == 2
+    assert "b has several runs" in capsys.readouterr().err
 
 
 def test_figures_are_pooled_per_seed_and_averaged_over_seeds() -> None:
