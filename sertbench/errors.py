@@ -11,7 +11,8 @@ status 2. An exception that is not in this tree is a bug of sertbench's.
     ├── ProtocolError        folds cannot be made, or do not keep what they promise
     │   └── LeakError        something of the test part is in the training or validation part
     ├── SealError            test data was asked for before the fold was frozen
-    ├── TrainingError        a fit failed: non-finite loss, a wrong output shape, a worker that died
+    ├── TrainingError        a fit failed: non-finite loss, a wrong output shape
+    │   └── WorkerError      a worker process died: it says nothing about the fit that it was at
     └── StorageError         a folder or file cannot be read or written
         └── BundleError      a result bundle is incomplete or was altered
 """
@@ -56,6 +57,10 @@ class SealError(SertbenchError):
 
 class TrainingError(SertbenchError):
     """A fit failed."""
+
+
+class WorkerError(TrainingError):
+    """A worker process died: it says nothing about the fit that it was at."""
 
 
 class StorageError(SertbenchError):

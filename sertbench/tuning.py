@@ -20,7 +20,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from sertbench.errors import TrainingError
+from sertbench.errors import TrainingError, WorkerError
 from sertbench.fits import FitRecord
 from sertbench.model import Choice, Model
 
@@ -99,15 +99,19 @@ def resume(study: Study, number: int) -> optuna.trial.BaseTrial:
 
 
 def run_trial(study: Study, trial: optuna.trial.Trial, choice: Choice, warm_up: int, evaluate: Evaluate) -> None:
-    """Evaluate one choice and tell the study."""
+    """Evaluate one choice and tell the study. A WorkerError leaves the trial open."""
     try:
         record = evaluate(choice, 0, thresholds(study.trials, warm_up), f"trial {trial.number}")
+    except WorkerError:
+        raise  # nothing is known about this trial: the resumed study takes it up again
     except TrainingError as error:
         trial.set_user_attr("failure", str(error))
         study.tell(trial, state=TrialState.FAIL)
         return
+    told = study.trials[trial.number].intermediate_values  # by a run that was killed before it told the end
     for event in record.history:
-        trial.report(event.val_uar, event.epoch)
+        if event.epoch not in told:
+            trial.report(event.val_uar, event.epoch)
     trial.set_user_attr("epochs", len(record.history))
     if record.pruned:
         study.tell(trial, state=TrialState.PRUNED)
@@ -139,25 +143,20 @@ def n_finalists(trials: int) -> int:
 def choose(study: Study, choices: dict[int, Choice], evaluate: Evaluate) -> Tuned:
     """Take the best trial; from six trials on, run the best ones with a second seed and take the best mean.
 
-    Raises TrainingError when every trial failed.
+    Raises TrainingError when every trial failed, or every finalist with the second seed.
     """
     trials = study.trials[: len(choices)]
     done = sorted((t for t in trials if t.state == TrialState.COMPLETE), key=lambda t: (-(t.value or 0.0), t.number))
     if not done:
         reasons = {str(t.user_attrs.get("failure", t.state.name)) for t in trials}
         raise TrainingError(
-            f"{study.study_name}: none of {len(trials)} trials could be completed: {'; '.join(reasons)}"
+            f"{study.study_name}: none of {len(trials)} trials could be completed: {'; '.join(sorted(reasons))}"
         )
     finalists = done[: n_finalists(len(trials))]
     means = {t.number: t.value or 0.0 for t in finalists}
     if len(finalists) > 1:
-        for t in finalists:
-            more = [
-                evaluate(choices[t.number], seed, (), f"trial {t.number} again").val_uar
-                for seed in range(1, FINAL_SEEDS)
-            ]
-            means[t.number] = fmean([t.value or 0.0, *more])
-    winner = max(finalists, key=lambda t: (means[t.number], -t.number))
+        means = final_means(study, finalists, choices, evaluate)
+    winner = max(means, key=lambda number: (means[number], -number))
     best_so_far, curve = 0.0, []
     for t in trials:
         best_so_far = max(best_so_far, t.value or 0.0) if t.state == TrialState.COMPLETE else best_so_far
@@ -168,9 +167,31 @@ def choose(study: Study, choices: dict[int, Choice], evaluate: Evaluate) -> Tune
             "state": t.state.name.lower(),
             "val_uar": t.value,
             "val_uar_final": means.get(t.number),
-            "chosen": t.number == winner.number,
+            "chosen": t.number == winner,
             **t.params,
         }
         for t in trials
     )
-    return Tuned(choices[winner.number], "perfold", tuple(curve), table)
+    return Tuned(choices[winner], "perfold", tuple(curve), table)
+
+
+def final_means(
+    study: Study, finalists: list[FrozenTrial], choices: dict[int, Choice], evaluate: Evaluate
+) -> dict[int, float]:
+    """Mean validation UAR over `FINAL_SEEDS` seeds by trial number; a finalist that fails with one of them is out."""
+    means, failures = {}, []
+    for t in finalists:
+        try:
+            more = [
+                evaluate(choices[t.number], seed, (), f"trial {t.number} again").val_uar
+                for seed in range(1, FINAL_SEEDS)
+            ]
+        except WorkerError:
+            raise
+        except TrainingError as error:
+            failures.append(f"trial {t.number}: {error}")
+        else:
+            means[t.number] = fmean([t.value or 0.0, *more])
+    if not means:
+        raise TrainingError(f"{study.study_name}: every finalist failed with another seed: {'; '.join(failures)}")
+    return means

@@ -1,0 +1,251 @@
+"""Where fits run changes nothing; a worker that dies, and a run that is stopped, leave nothing behind that is wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from sertbench import executors
+from sertbench.errors import ConfigError, TrainingError, WorkerError
+from sertbench.feature_spec import log_mel
+from sertbench.feature_store import open_store
+from sertbench.fits import FitTask, PredictionTask, run_fit, run_prediction
+from sertbench.training import Compute, EpochEnd
+
+PLUGIN = '''
+import os
+
+import torch
+from torch import nn
+
+from sertbench import executors
+from sertbench.errors import ConfigError
+from sertbench.model import NeuralModel, Recipe
+
+
+class Net(NeuralModel):
+    """Linear on the mean, with dropout."""
+
+    recipe = Recipe(window=0.2, hop=0.1, epochs=3, batch_size=4, learning_rate=0.1)
+
+    def __init__(self, input_shape, n_classes, fate="none"):
+        super().__init__(input_shape, n_classes)
+        if fate == "refuses":
+            raise ConfigError("a sentence for the user")
+        if fate == "dies":
+            executors._events._wlock.acquire()  # as if it died while it wrote an event
+            os._exit(3)
+        self.layers = nn.Sequential(nn.Dropout(0.3), nn.Linear(input_shape[0], n_classes))
+
+    def forward(self, x):
+        return self.layers(x.mean(2))
+'''
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory):
+    """Give a function that makes the task of a seed: 8 utterances, 4 to train, 2 to validate, 2 to test."""
+    place = tmp_path_factory.mktemp("executors")
+    plugin = place / "net.py"
+    plugin.write_text(PLUGIN)
+    rng = np.random.default_rng(0)
+    paths = [place / f"{i}.wav" for i in range(8)]
+    for i, path in enumerate(paths):
+        soundfile.write(path, (0.1 + 0.2 * (i % 2)) * rng.standard_normal(4000 + 800 * i), 16000)
+    spec = log_mel(6, n_fft=256, hop_length=256)
+    store = open_store(paths, [path.stem for path in paths], spec, 0.2, 0.1, "mono", place / "cache")
+
+    def task(folder: Path, seed: int, **choice) -> FitTask:
+        train, val = np.arange(4), np.arange(4, 6)
+        return FitTask(
+            str(plugin), choice, seed, "m", "s", "f", 2, train, train % 2, val, val % 2, (), np.ones(6), store,
+            Compute("cpu", "fp32"), folder,
+        )  # fmt: skip
+
+    return task
+
+
+@pytest.fixture(scope="module")
+def outcome(tasks, tmp_path_factory):
+    """The same two fits and predictions in this process and in two workers, then a fit that raises and one that dies.
+
+    All in one go, because each worker process imports torch.
+    """
+    here, there = SimpleNamespace(events=[]), SimpleNamespace(events=[])
+    threads = torch.get_num_threads()
+    for side, count in ((here, 1), (there, 2)):
+        side.folder = tmp_path_factory.mktemp("fits")
+        with executors.make(count, lambda tag, event, events=side.events: events.append((tag, event))) as executor:
+            fits = [tasks(side.folder, seed) for seed in (0, 1)]
+            records = {}
+
+            def fit(seed, executor=executor, fits=fits, records=records):
+                records[seed] = executor.run(run_fit, fits[seed], f"seed {seed}")
+
+            both = [threading.Thread(target=fit, args=(seed,)) for seed in (0, 1)]
+            for thread in both:
+                thread.start()
+            for thread in both:
+                thread.join()
+            side.records = records
+            tests = [PredictionTask(task, np.array([6, 7]), (), np.ones(2)) for task in fits]
+            side.probabilities = [executor.run(run_prediction, test, "test")[0] for test in tests]
+            with pytest.raises(ConfigError) as refused:
+                executor.run(run_fit, tasks(side.folder, 0, fate="refuses"), "refuses")
+            side.refused = refused
+            if count > 1:
+                with pytest.raises(TrainingError) as died:
+                    executor.run(run_fit, tasks(side.folder, 0, fate="dies"), "dies")
+                side.died = died
+                with pytest.raises(TrainingError) as after:
+                    executor.run(run_fit, tasks(side.folder, 2), "after")
+                side.after = after
+    torch.set_num_threads(threads)
+    return SimpleNamespace(here=here, there=there)
+
+
+def weights(side, seed):
+    return torch.load(side.folder / side.records[seed].identity / "weights.pt", weights_only=True)
+
+
+def timeless(event: EpochEnd):
+    return event.epoch, event.loss, event.val_uar, event.val_loss, event.learning_rate
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_fit_is_the_same_bit_for_bit_in_this_process_and_in_a_worker(outcome, seed):
+    here, there = outcome.here.records[seed], outcome.there.records[seed]
+
+    assert here.identity == there.identity
+    assert list(map(timeless, here.history)) == list(map(timeless, there.history))
+    for name, values in weights(outcome.here, seed).items():
+        assert torch.equal(values, weights(outcome.there, seed)[name]), name
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_prediction_is_the_same_bit_for_bit_in_this_process_and_in_a_worker(outcome, seed):
+    assert np.array_equal(outcome.here.probabilities[seed], outcome.there.probabilities[seed])
+    assert outcome.here.probabilities[seed].shape == (2, 2)
+
+
+@pytest.mark.parametrize("side", ["here", "there"])
+def test_every_epoch_is_reported_once_and_in_order_under_its_tag(outcome, side):
+    side = getattr(outcome, side)
+
+    for seed in (0, 1):
+        events = [event for tag, event in side.events if tag == f"seed {seed}"]
+        assert events == list(side.records[seed].history)
+    assert len(side.events) == 6
+
+
+@pytest.mark.parametrize("side", ["here", "there"])
+def test_an_error_keeps_its_kind_and_its_words(outcome, side):
+    refused = getattr(outcome, side).refused
+
+    assert refused.type is ConfigError
+    assert str(refused.value) == "a sentence for the user"
+
+
+def test_a_worker_that_died_is_an_error_that_says_what_to_type(outcome):
+    """And leaving the executor ends, although the worker holds the queue's lock: or this would hang."""
+    assert outcome.there.died.type is WorkerError
+    assert "a worker process died" in str(outcome.there.died.value)
+    assert "type the same command again" in str(outcome.there.died.value)
+
+
+def test_after_a_worker_died_nothing_more_is_run(outcome):
+    assert outcome.there.after.type is WorkerError
+
+
+def test_one_fit_at_a_time_runs_in_this_process():
+    with executors.make(1, lambda *_: None) as executor:
+        assert executor.run(lambda task, _: (task, os.getpid()), "task", "tag") == ("task", os.getpid())
+
+
+def test_a_stopped_fit_ends_at_its_next_epoch_and_no_other_one_begins():
+    seen = []
+    with executors.InProcess(lambda _, event: seen.append(event)) as executor:
+
+        def work(task, report):
+            report(1)
+            executor.stop()
+            report(2)
+
+        with pytest.raises(WorkerError, match="type the same command again"):
+            executor.run(work, None, "running")
+        with pytest.raises(WorkerError):
+            executor.run(lambda *_: seen.append("begun"), None, "next")
+    assert seen == [1]
+
+
+def test_stopped_workers_take_no_fit():
+    with executors.Workers(1, lambda *_: None) as executor:
+        executor.stop()
+        with pytest.raises(WorkerError, match="type the same command again"):
+            executor.run(len, (), "late")
+
+
+DRIVER = """
+import os, sys, time
+from sertbench import executors
+
+def work(task, report):
+    report(os.getpid())
+    time.sleep(600)
+
+if __name__ == "__main__":
+    with executors.Workers(1, lambda tag, pid: print(pid, flush=True)) as executor:
+        executor.run(work, None, "tag")
+"""
+
+
+@pytest.fixture
+def driver(tmp_path):
+    """A process with one worker at work, and the worker's process id."""
+    script = tmp_path / "driver.py"
+    script.write_text(DRIVER)
+    command = [sys.executable, "-P", str(script)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        yield process, int(process.stdout.readline())
+        process.kill()
+
+
+def ended(pid: int) -> bool:
+    """Whether a process is gone within a generous time."""
+    for _ in range(600):
+        status = Path(f"/proc/{pid}/stat")
+        if not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] == "Z":
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.slow
+def test_workers_end_when_the_driving_process_is_killed(driver):
+    process, worker = driver
+
+    process.kill()
+
+    assert ended(worker)
+
+
+@pytest.mark.slow
+def test_an_interruption_is_not_for_the_workers(driver):
+    _, worker = driver
+
+    os.kill(worker, signal.SIGINT)
+    time.sleep(0.5)
+
+    assert Path(f"/proc/{worker}").exists()

@@ -1,0 +1,351 @@
+"""Studies without any training: a made-up score stands for the validation part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.trial import TrialState, create_trial
+
+from sertbench.errors import TrainingError, WorkerError
+from sertbench.fits import FitRecord, prune_in_hindsight
+from sertbench.model import NeuralModel, Recipe
+from sertbench.training import EpochEnd
+from sertbench.tuning import FINAL_SEEDS, MOST_FINALISTS, Tuned, n_finalists, thresholds, tune
+
+EPOCHS = 6
+
+
+class Net(NeuralModel):
+    """A model of which only recipe and search space are looked at."""
+
+    recipe = Recipe(learning_rate=0.02, epochs=EPOCHS)
+
+    def __init__(self, input_shape, n_classes, width=8, kind="mean"):
+        super().__init__(input_shape, n_classes)
+
+    @classmethod
+    def search_space(cls, trial):
+        return {
+            "learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True),
+            "width": trial.suggest_int("width", 4, 32),
+            "kind": trial.suggest_categorical("kind", ["mean", "max"]),
+        }
+
+
+class Fixed(NeuralModel):
+    """A model with nothing to tune."""
+
+    recipe = Recipe()
+
+
+PUBLISHED = {"learning_rate": 0.02, "width": 8, "kind": "mean"}
+
+
+def quality(choice, seed):
+    """Best for wide networks with a small rate; seed 1 would rather have narrow ones."""
+    return 0.5 + choice["width"] / 100 - choice["learning_rate"] - seed * choice["width"] / 20
+
+
+def history(final, epochs=EPOCHS):
+    return tuple(EpochEnd(e, 1.0, final * e / epochs, 1.0, 0.1, 0.0) for e in range(1, epochs + 1))
+
+
+def record(final, epochs=EPOCHS):
+    return FitRecord("0" * 16, epochs, final, history(final, epochs), 0.0, 10)
+
+
+class Scorer:
+    """Evaluates choices by `quality`; keeps what it was asked, and raises `errors[call]` at the call so numbered."""
+
+    def __init__(self, errors=None, score: Callable = quality):
+        self.calls: list[tuple] = []
+        self.errors = errors or {}
+        self.score = score
+
+    def __call__(self, choice, seed, stop_below, tag):
+        self.calls.append((choice, seed, stop_below, tag))
+        if error := self.errors.get(len(self.calls)):
+            raise error
+        return prune_in_hindsight(record(self.score(choice, seed)), stop_below)
+
+
+def study(path, n_trials, evaluate, cls=Net, warm_up=2) -> Tuned:
+    return tune(cls, "f1", path / "f1.journal", n_trials, warm_up, evaluate)
+
+
+def numbers(tuned, name):
+    return [trial[name] for trial in tuned.trials]
+
+
+def test_without_trials_nothing_is_tuned_and_nothing_is_run(tmp_path):
+    scorer = Scorer()
+
+    assert study(tmp_path, 0, scorer) == Tuned({}, "fixed", (), ())
+    assert scorer.calls == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_with_nothing_to_tune_is_fixed_and_is_not_run(tmp_path):
+    scorer = Scorer()
+
+    assert study(tmp_path, 5, scorer, cls=Fixed) == Tuned({}, "fixed", (), ())
+    assert study(tmp_path, 5, scorer, cls=Fixed) == Tuned({}, "fixed", (), ())
+    assert scorer.calls == []
+
+
+def test_the_first_trial_is_the_published_recipe_without_pruning(tmp_path):
+    scorer = Scorer()
+
+    tuned = study(tmp_path, 1, scorer)
+
+    assert scorer.calls == [(PUBLISHED, 0, (), "trial 0")]
+    assert (tuned.choice, tuned.scope, tuned.curve) == (PUBLISHED, "perfold", (quality(PUBLISHED, 0),))
+
+
+def test_a_published_value_outside_the_search_space_is_tried_all_the_same(tmp_path):
+    class Narrow(Net):
+        @classmethod
+        def search_space(cls, trial):
+            return {"learning_rate": trial.suggest_float("learning_rate", 0.1, 0.2)}
+
+    scorer = Scorer(score=lambda choice, _: choice["learning_rate"])
+    with pytest.warns(UserWarning, match="out of range"):
+        tuned = study(tmp_path, 1, scorer, cls=Narrow)
+
+    assert tuned.choice == {"learning_rate": 0.02}
+
+
+def test_later_trials_differ_and_the_best_one_wins(tmp_path):
+    scorer = Scorer()
+
+    tuned = study(tmp_path, 5, scorer)
+
+    choices = [choice for choice, *_ in scorer.calls]
+    assert len({tuple(choice.items()) for choice in choices}) == 5
+    assert tuned.choice == max(choices, key=lambda choice: quality(choice, 0))
+    assert [trial["chosen"] for trial in tuned.trials].count(True) == 1
+
+
+def test_the_same_study_twice_makes_the_same_choices(tmp_path):
+    first, second = Scorer(), Scorer()
+
+    assert study(tmp_path / "a", 9, first) == study(tmp_path / "b", 9, second)
+    assert first.calls == second.calls
+
+
+def test_another_fold_tries_other_choices(tmp_path):
+    first, second = Scorer(), Scorer()
+
+    tune(Net, "f1", tmp_path / "f1.journal", 3, 2, first)
+    tune(Net, "f2", tmp_path / "f2.journal", 3, 2, second)
+
+    assert first.calls[0] == second.calls[0]
+    assert first.calls[1][0] != second.calls[1][0]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """The outcome of a study of nine trials and three finalists, and the calls that it made."""
+    scorer = Scorer()
+    tuned = study(tmp_path_factory.mktemp("whole"), 9, scorer)
+    assert len(scorer.calls) == 12
+    return tuned, scorer.calls
+
+
+def test_a_finished_study_is_read_back_and_only_the_finalists_are_asked_for_again(tmp_path):
+    tuned = study(tmp_path, 9, Scorer())
+    again = Scorer()
+
+    assert study(tmp_path, 9, again) == tuned
+    assert all(seed == 1 for _, seed, _, _ in again.calls)
+
+
+@pytest.mark.parametrize(
+    ("at", "error"),
+    [(at, KeyboardInterrupt()) for at in (1, 2, 5, 9, 10, 12)] + [(at, WorkerError("it died")) for at in (1, 7, 11)],
+    ids=lambda value: str(value) if isinstance(value, int) else type(value).__name__,
+)
+def test_a_study_that_was_stopped_anywhere_goes_on_to_the_same_result(tmp_path, uninterrupted, at, error):
+    expected, calls = uninterrupted
+    with pytest.raises(type(error)):
+        study(tmp_path, 9, Scorer({at: error}))
+    resumed = Scorer()
+
+    assert study(tmp_path, 9, resumed) == expected
+    assert resumed.calls == calls[min(at - 1, 9) :]
+
+
+def test_a_study_that_is_stopped_again_and_again_ends_as_if_it_had_not_been(tmp_path):
+    expected = study(tmp_path / "whole", 6, Scorer())
+
+    for _ in range(6):
+        with pytest.raises(KeyboardInterrupt):
+            study(tmp_path / "stopped", 6, Scorer({2: KeyboardInterrupt()}))
+
+    assert study(tmp_path / "stopped", 6, Scorer()) == expected
+
+
+def test_a_study_that_was_stopped_while_a_trial_was_being_written_goes_on_to_the_same_result(tmp_path, monkeypatch):
+    expected = study(tmp_path / "whole", 6, Scorer())
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Study, "tell", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            study(tmp_path / "stopped", 6, Scorer())
+
+    assert study(tmp_path / "stopped", 6, Scorer()) == expected
+
+
+def test_failing_trials_are_recorded_and_do_not_stop_the_study(tmp_path):
+    failing = {2: TrainingError("the loss became nan"), 4: TrainingError("the loss became inf")}
+
+    tuned = study(tmp_path, 5, Scorer(failing))
+
+    assert numbers(tuned, "state") == ["complete", "fail", "complete", "fail", "complete"]
+    assert numbers(tuned, "val_uar")[1] is None
+    assert tuned.curve[1] == tuned.curve[0]
+    assert tuned.trials[1]["chosen"] is False
+
+
+def test_a_failed_trial_is_not_run_again(tmp_path):
+    study(tmp_path, 3, Scorer({2: TrainingError("the loss became nan")}))
+    again = Scorer()
+
+    assert numbers(study(tmp_path, 3, again), "state") == ["complete", "fail", "complete"]
+    assert again.calls == []
+
+
+def test_when_all_trials_fail_the_reasons_are_given(tmp_path):
+    failing = {call: TrainingError("the loss became nan") for call in (1, 2, 3)}
+
+    with pytest.raises(TrainingError, match=r"fold f1: none of 3 trials could be completed: the loss became nan"):
+        study(tmp_path, 3, Scorer(failing))
+
+
+def test_other_errors_than_those_of_training_stop_the_study(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        study(tmp_path, 3, Scorer({2: ZeroDivisionError()}))
+
+
+def test_a_trial_below_the_median_of_the_first_four_is_pruned_and_cannot_win(tmp_path):
+    scores = iter([0.5, 0.6, 0.7, 0.8, 0.1, 0.75, 0.9, 0.8])  # six trials, two finalists
+
+    tuned = study(tmp_path, 6, Scorer(score=lambda *_: next(scores)), warm_up=3)
+
+    assert numbers(tuned, "state") == ["complete"] * 4 + ["pruned", "complete"]
+    assert numbers(tuned, "val_uar_final") == [None, None, None, pytest.approx(0.85), None, pytest.approx(0.775)]
+    assert tuned.curve == (0.5, 0.6, 0.7, 0.8, 0.8, 0.8)
+
+
+@settings(max_examples=8, deadline=None)
+@given(scores=st.lists(st.none() | st.floats(0.05, 1), min_size=1, max_size=5))
+def test_the_curve_is_the_best_score_so_far(tmp_path_factory, scores):
+    scores = [*scores, 0.5]
+    errors = {call: TrainingError("failed") for call, score in enumerate(scores, start=1) if score is None}
+    left = iter([score for score in scores if score is not None] + [0.5] * 4)
+
+    tuned = study(tmp_path_factory.mktemp("curve"), len(scores), Scorer(errors, lambda *_: next(left)), warm_up=99)
+
+    assert all(earlier <= later for earlier, later in pairwise(tuned.curve))
+    assert tuned.curve == tuple(max([0.0, *(s for s in scores[: k + 1] if s)]) for k in range(len(scores)))
+
+
+@pytest.mark.parametrize(("trials", "expected"), [(1, 1), (3, 1), (5, 1), (6, 2), (9, 3), (50, MOST_FINALISTS)])
+def test_one_trial_in_three_is_a_finalist_at_most(trials, expected):
+    assert n_finalists(trials) == expected
+
+
+def test_the_best_trials_run_again_with_another_seed_and_the_best_mean_wins(tmp_path):
+    scorer = Scorer()
+
+    tuned = study(tmp_path, 9, scorer)
+
+    finals = [call for call in scorer.calls if call[1] > 0]
+    done = [t for t in tuned.trials if t["state"] == "complete"]
+    best = sorted(done, key=lambda t: -t["val_uar"])[:3]
+    assert [call[3] for call in finals] == [f"trial {t['trial']} again" for t in best]
+    assert all(stop_below == () for _, _, stop_below, _ in finals)
+    means = {t["trial"]: (t["val_uar"] + quality({k: t[k] for k in PUBLISHED}, 1)) / FINAL_SEEDS for t in best}
+    assert {t["trial"]: t["val_uar_final"] for t in best} == pytest.approx(means)
+    winner = max(means, key=means.__getitem__)
+    assert numbers(tuned, "chosen") == [t["trial"] == winner for t in tuned.trials]
+    assert tuned.choice == {k: tuned.trials[winner][k] for k in PUBLISHED}
+    assert winner != best[0]["trial"]  # the made-up seed 1 turns the order round: else this would test nothing
+
+
+def test_of_equal_means_the_earlier_trial_wins(tmp_path):
+    tuned = study(tmp_path, 6, Scorer(score=lambda *_: 0.5))
+
+    assert numbers(tuned, "chosen") == [True, False, False, False, False, False]
+
+
+def test_a_finalist_that_fails_with_another_seed_is_out(tmp_path):
+    best_alone = study(tmp_path / "a", 6, Scorer())
+    out = next(t["trial"] for t in best_alone.trials if t["chosen"])
+    order = sorted((t for t in best_alone.trials if t["val_uar_final"]), key=lambda t: -t["val_uar"])
+    call = 7 + [t["trial"] for t in order].index(out)
+
+    tuned = study(tmp_path / "b", 6, Scorer({call: TrainingError("the loss became nan")}))
+
+    (other,) = (t["trial"] for t in order if t["trial"] != out)
+    assert tuned.trials[other]["chosen"]
+    assert tuned.trials[out]["val_uar_final"] is None
+
+
+def test_when_all_finalists_fail_the_reasons_are_given(tmp_path):
+    failing = {call: TrainingError("the loss became nan") for call in (7, 8)}
+
+    with pytest.raises(TrainingError, match=r"fold f1: .*another seed: trial \d: the loss became nan; trial"):
+        study(tmp_path, 6, Scorer(failing))
+
+
+def finished(curve, state=TrialState.COMPLETE):
+    return create_trial(
+        state=state,
+        value=max(curve) if state == TrialState.COMPLETE else None,
+        intermediate_values=dict(enumerate(curve, start=1)),
+    )
+
+
+def test_thresholds_are_medians_of_the_best_so_far_after_the_warm_up():
+    trials = [
+        finished([0.2, 0.1, 0.5]),
+        finished([0.3, 0.4, 0.4]),
+        finished([0.1, 0.2, 0.3]),
+        finished([0.5, 0.2, 0.6]),
+    ]
+
+    assert thresholds(trials, warm_up=2) == pytest.approx((-1.0, 0.3, 0.45))
+    assert thresholds(trials, warm_up=0) == pytest.approx((0.25, 0.3, 0.45))
+
+
+def test_a_trial_that_stopped_early_counts_with_its_final_best():
+    trials = [finished([0.4]), finished([0.4]), finished([0.4]), finished([0.1, 0.2, 0.9])]
+
+    assert thresholds(trials, warm_up=1) == pytest.approx((0.4, 0.4, 0.4))
+
+
+def test_nothing_is_pruned_before_four_trials_were_completed():
+    three = [finished([0.5, 0.6])] * 3
+
+    assert thresholds(three, warm_up=1) == ()
+    assert thresholds([*three, finished([0.5], TrialState.PRUNED), finished([0.5], TrialState.FAIL)], warm_up=1) == ()
+    assert thresholds([*three, finished([0.5, 0.6])], warm_up=1) == (0.5, 0.6)
+
+
+def test_models_without_epochs_are_never_pruned(tmp_path):
+    """Estimators leave no history."""
+    scorer = Scorer()
+
+    tune(Net, "f1", tmp_path / "f1.journal", 6, 1, lambda *call: replace(scorer(*call), history=()))
+
+    assert all(stop_below == () for _, _, stop_below, _ in scorer.calls)
