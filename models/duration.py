@@ -25,7 +25,7 @@ class Duration(Estimator):
     def fit(self, train: Examples, val: Examples) -> None:
         """Fit on the durations of the training part."""
         del val
-        # One thread, unlike histogram boosting: the same numbers on any machine, and no waiting for busy cores.
+        # Histogram boosting takes all cores and waits for busy ones; this forest runs in one thread.
         self.forest = RandomForestClassifier(
             n_estimators=50, min_samples_leaf=10, class_weight="balanced", random_state=self.seed
         )
