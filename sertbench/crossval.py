@@ -14,16 +14,17 @@ import pandas as pd
 
 from sertbench import config as configs
 from sertbench import executors
-from sertbench.corpus import Manifest
+from sertbench.corpus import Manifest, Utterance
 from sertbench.executors import Executor
 from sertbench.feature_store import FeatureStore, open_store
-from sertbench.fits import FitRecord, FitTask, PredictionTask, run_fit, run_prediction
+from sertbench.fits import FitRecord, run_fit, run_prediction
 from sertbench.model import Choice, Estimator
 from sertbench.plan import Plan
 from sertbench.progress import Display
 from sertbench.protocols import Fold
 from sertbench.results import Predictions
 from sertbench.sealed import SealedTest
+from sertbench.tasks import FitTask, PredictionTask
 from sertbench.tuning import Tuned, tune
 
 
@@ -136,12 +137,18 @@ def predict_test(
     probabilities, seconds = {}, 0.0
     for seed, fit in fits.items():
         test = sealed.open(seed)
-        blind = tuple(replace(plan.manifest.utterances[i], label="") for i in test)
+        blind = tuple(blinded(plan.manifest.utterances[i]) for i in test)
         task = PredictionTask(fit, test, blind, seconds_of(plan, test))
         tag = f"fold {sealed.fold}, seed {seed}, test"
         probabilities[seed], taken = executor.run(run_prediction, task, tag)
         seconds += taken
     return probabilities, seconds
+
+
+def blinded(utterance: Utterance) -> Utterance:
+    """An utterance without its label and without what spells the label: names of files, ratings, intensity."""
+    nothing: dict[str, Any] = dict.fromkeys(("valence", "arousal", "dominance", "intensity"))
+    return replace(utterance, id="", path=Path(), label="", **nothing)
 
 
 def warm_up(plan: Plan) -> int:

@@ -88,7 +88,7 @@ def row_of(run: Mapping[str, Any], folder: Path) -> Row:
         "average": recipe["average"],
         "optimiser": recipe["optimiser"],
         "class_weighting": recipe["class_weights"],
-        "modality": "audio",
+        "modality": "audio" if recipe["features"] else "metadata",
         "sample_rate": 16000,
         "device": run["compute"]["device"],
         "precision": run["compute"]["precision"],

@@ -20,13 +20,14 @@ import numpy as np
 
 from sertbench import executors
 from sertbench.crossval import collect, cross_validate, features, fit_task, seconds_of
-from sertbench.fits import PredictionTask, predict_every_epoch
+from sertbench.fits import predict_every_epoch
 from sertbench.model import Choice, Estimator
 from sertbench.plan import Plan
 from sertbench.progress import Display
 from sertbench.protocol_rules import RandomFolds
 from sertbench.results import figures
 from sertbench.scores import score
+from sertbench.tasks import PredictionTask
 
 RANDOM = RandomFolds("random10", 1, test_tenths=1, n_folds=10, summary="")
 

@@ -20,7 +20,8 @@ from sertbench import executors
 from sertbench.errors import ConfigError, TrainingError, WorkerError
 from sertbench.feature_spec import log_mel
 from sertbench.feature_store import open_store
-from sertbench.fits import FitTask, PredictionTask, run_fit, run_prediction
+from sertbench.fits import run_fit, run_prediction
+from sertbench.tasks import FitTask, PredictionTask
 from sertbench.training import Compute, EpochEnd
 
 PLUGIN = '''

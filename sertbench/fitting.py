@@ -1,0 +1,123 @@
+"""How a task becomes a fitted model, and a fitted model probabilities: networks, refits, and estimators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from sertbench.feature_store import FeatureStore
+from sertbench.groupnorm import GroupNormalised
+from sertbench.guard import refuse_wrong_shape
+from sertbench.model import Estimator, Examples, NeuralModel, Recipe
+from sertbench.scores import score
+from sertbench.sealed import FeatureView
+from sertbench.tasks import FitTask, PredictionTask
+from sertbench.training import (
+    EpochEnd,
+    Fitted,
+    Network,
+    Normaliser,
+    Part,
+    Source,
+    build,
+    predict,
+    train,
+    train_for,
+)
+
+Report = Callable[[EpochEnd], None]
+
+
+def fit_network(
+    task: FitTask, cls: type[NeuralModel], recipe: Recipe, arguments: dict[str, Any], report: Report
+) -> tuple[Fitted, int]:
+    """Train a neural model on a view that holds the training and validation items alone."""
+    with torch.random.fork_rng():
+        network, events = start_training(task, cls, recipe, arguments)
+        while True:
+            try:
+                report(next(events))
+            except StopIteration as stop:
+                fitted: Fitted = stop.value
+                return fitted, sum(p.numel() for p in network.model.parameters())
+
+
+def start_training(
+    task: FitTask, cls: type[NeuralModel], recipe: Recipe, arguments: dict[str, Any]
+) -> tuple[Network, Generator[EpochEnd, None, Fitted]]:
+    """The untrained network, and the generator that trains it epoch by epoch."""
+    store = cast(FeatureStore, task.store)
+    view = source_of(task, FeatureView(store, np.concatenate([task.train, task.val])))
+    train_part = Part(*store.items_of(task.train), task.train_targets)
+    val_part = Part(*store.items_of(task.val), task.val_targets)
+    network = build(cls, arguments, recipe, view, train_part.items, store.input_shape, task.n_classes, task.seed)
+    refuse_wrong_shape(network, view, train_part.items, task.n_classes)
+    events = train(network, recipe, view, train_part, val_part, task.seed, task.compute, task.stop_below)
+    return network, events
+
+
+def source_of(task: FitTask, source: Source) -> Source:
+    """The source of a fit's batches: normalised per group if the task says so."""
+    if task.normalise_by is None:
+        return source
+    return GroupNormalised(source, cast(FeatureStore, task.store), task.normalise_by)
+
+
+def refit_network(
+    task: FitTask, cls: type[NeuralModel], recipe: Recipe, arguments: dict[str, Any]
+) -> tuple[Fitted, int]:
+    """Train on training and validation part together, for the number of epochs that the validation part had chosen."""
+    store, epochs = cast(FeatureStore, task.store), task.refit_epochs or 1
+    both = np.concatenate([task.train, task.val])
+    view = FeatureView(store, both)
+    part = Part(*store.items_of(both), np.concatenate([task.train_targets, task.val_targets]))
+    with torch.random.fork_rng():
+        network = build(cls, arguments, recipe, view, part.items, store.input_shape, task.n_classes, task.seed)
+        state = train_for(network, recipe, view, part, epochs, task.seed, task.compute)
+    return Fitted(state, epochs, float("nan"), (), pruned=False), sum(p.numel() for p in network.model.parameters())
+
+
+def examples(task: FitTask, positions: np.ndarray, first: int, targets: np.ndarray | None) -> Examples:
+    """One part of a fold as an estimator sees it; `first` is where it begins in the task's utterances."""
+    part = slice(first, first + len(positions))
+    functionals = task.store.functionals(positions) if task.store else np.zeros((len(positions), 0), np.float32)
+    return Examples(task.utterances[part], task.seconds[part], functionals, targets)
+
+
+def fit_estimator(task: FitTask, cls: type[Estimator], arguments: dict[str, Any]) -> tuple[Estimator, Fitted]:
+    """Fit a non-neural model. It is not stored: being cheap and deterministic, it is fitted again to predict."""
+    estimator = cls(task.n_classes, task.seed, **arguments)
+    part, targets = task.train, task.train_targets
+    if task.refit_epochs is not None:
+        part, targets = np.concatenate([task.train, task.val]), np.concatenate([task.train_targets, task.val_targets])
+    val = examples(task, task.val, len(task.train), task.val_targets)
+    with threadpool_limits(1):  # as for networks: the same numbers on any number of cores
+        estimator.fit(examples(task, part, 0, targets), val)
+        probabilities = estimator.predict_proba(replace(val, targets=None))
+    uar = score(task.val_targets, probabilities.argmax(1), task.n_classes).uar
+    return estimator, Fitted({}, 1, uar, (), pruned=False)
+
+
+def predict_test(task: PredictionTask) -> np.ndarray:
+    """Load the fit (or fit the estimator again) and predict."""
+    fit = task.fit
+    cls, recipe, arguments = fit.resolve()
+    if issubclass(cls, Estimator):
+        estimator, _ = fit_estimator(fit, cls, arguments)
+        test = replace(fit, utterances=task.utterances, seconds=task.seconds)
+        return np.asarray(estimator.predict_proba(examples(test, task.test, 0, None)), dtype=np.float32)
+    store = cast(FeatureStore, fit.store)
+    saved = torch.load(fit.folder / fit.identity() / "weights.pt", weights_only=True)
+    mean, std = saved.get("normaliser.mean"), saved.get("normaliser.std")
+    with torch.random.fork_rng():
+        model = cls(store.input_shape, fit.n_classes, **arguments)
+    network = Network(model, Normaliser(mean, std), recipe.window is None)
+    network.load_state_dict(saved)
+    network.to(fit.compute.device)
+    items, owner = store.items_of(task.test)
+    return predict(network, recipe, source_of(fit, store), items, owner, len(task.test), fit.compute)
