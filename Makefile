@@ -21,7 +21,7 @@ help:
 	@echo "make clean      remove .venv and caches; runs/ stays"
 
 demo: $(STAMP)
-	@$(BIN)/sertbench run --model glam --dataset demo --trials 0 --seeds 1 --epochs 6 --leaderboards runs
+	@$(BIN)/sertbench run --model glam --dataset demo --trials 0 --seeds 1 --epochs 15 --leaderboards runs
 
 test: lint types
 	@$(RUN) pytest -q
