@@ -135,7 +135,7 @@ class Iemocap(Corpus):
             key="session",
             groups={session: (session,) for session in SESSIONS},
             texts={script: tuple(f"{script}_{n}" for n in parts) for script, parts in SCRIPTS.items()},
-            summary="15 folds: a session's turns of one script, held out of all other sessions; the next session validates",
+            summary="15 folds: a session's turns of one script, held out of the other sessions; the next one validates",
             shared_texts=True,
             untested=tuple(f"impro0{n}" for n in range(1, 9)),
         ),
