@@ -161,6 +161,10 @@ def show(outcome: Outcome, display: Any) -> None:
             + ", ".join(f"{name} {value}" for name, value in cheats.items())
             + f"; oracle gap {row.get('oracle_gap', '-')}"
         )
+    if str(row["n_seeds"]) == "1" and not row["unranked_reason"]:
+        display.say(
+            "one seed: its luck is not in the interval, so ranks are provisional. Publish rows of 5 seeds or more"
+        )
     if row["unranked_reason"]:
         display.say(f"not ranked: {row['unranked_reason']}")
     display.say(f"row {row['row_id']} in {outcome.table}")
