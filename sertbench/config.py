@@ -23,7 +23,7 @@ class RunConfig:
 
     model: str = option("", "plug-in name, or path/to/file.py[:Class]")
     dataset: str = option("", "corpus name, or path/to/adapter.py[:Class]")
-    data: str | None = option(None, "folder of the corpus (default: $SERTBENCH_DATA/<name>)")
+    data: str | None = option(None, "folder of the corpus, or the table of `csv` (default: $SERTBENCH_DATA/<name>)")
     labels: str | None = option(None, "label set (default: the corpus's first)")
     subset: str = option("all", "part of the corpus, e.g. improvised or scripted for iemocap")
     protocol: str | None = option(None, "cross-validation protocol (default: the corpus's first)")

@@ -41,7 +41,7 @@ COLUMNS = (
 
 KEY = (
     "model", "corpus", "label_set", "subset", "protocol", "hpo_trials", "seeds", "max_epochs", "device", "precision",
-    "leaky", "shuffled_labels",
+    "leaky", "shuffled_labels", "protocol_sha256", "corpus_manifest_sha256",
 )  # fmt: skip
 TABLE = ("corpus", "label_set", "subset", "protocol_sha256", "corpus_manifest_sha256")
 
