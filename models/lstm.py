@@ -34,7 +34,7 @@ class LSTM(NeuralModel):
     recipe = Recipe(
         features=log_mel(64, n_fft=640, hop_length=320),
         learning_rate=1e-3,
-        weight_decay=1e-3,
+        weight_decay=1e-5,
         class_weights=True,
         clip_norm=5.0,
     )
@@ -45,7 +45,7 @@ class LSTM(NeuralModel):
         n_classes: int,
         hidden: int = 128,
         stack: int = 2,
-        dropout: float = 0.5,
+        dropout: float = 0.3,
         pool: str = "mean",
     ) -> None:
         super().__init__(input_shape, n_classes)
@@ -68,8 +68,8 @@ class LSTM(NeuralModel):
         """Step size, regularisation, width and pooling."""
         return {
             "learning_rate": trial.suggest_float("learning_rate", 1e-4, 3e-3, log=True),
-            "weight_decay": trial.suggest_float("weight_decay", 1e-6, 1e-2, log=True),
-            "dropout": trial.suggest_float("dropout", 0.1, 0.7),
+            "weight_decay": trial.suggest_float("weight_decay", 1e-7, 1e-3, log=True),
+            "dropout": trial.suggest_float("dropout", 0.0, 0.6),
             "hidden": trial.suggest_categorical("hidden", [64, 128, 192]),
             "pool": trial.suggest_categorical("pool", sorted(POOLS)),
         }
