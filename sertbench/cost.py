@@ -16,6 +16,7 @@ from sertbench.guard import blaming, refuse_wrong_shape
 from sertbench.model import Estimator, NeuralModel
 from sertbench.plan import Plan
 from sertbench.progress import duration
+from sertbench.seeding import own_random_state
 from sertbench.training import Network, Normaliser, Part, make_optimiser, predict, train_epoch
 from sertbench.tuning import n_finalists
 
@@ -84,7 +85,7 @@ def measure(cls: type[NeuralModel], plan: Plan) -> tuple[int, float, float]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1 if plan.compute.device == "cpu" else threads)
     try:
-        with torch.random.fork_rng(), blaming(plan.model.spec):
+        with own_random_state(plan.compute.device), blaming(plan.model.spec):
             model = cls((recipe.features.rows, frames if recipe.window else 0), n_classes)
             network = Network(model, Normaliser(None, None), recipe.window is None).to(plan.compute.device)
             optimiser, _ = make_optimiser(recipe, network)

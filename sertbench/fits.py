@@ -23,6 +23,7 @@ from sertbench.feature_store import FeatureStore
 from sertbench.fitting import Report, fit_estimator, fit_network, predict_test, refit_network, start_training
 from sertbench.guard import blaming
 from sertbench.model import Estimator, NeuralModel
+from sertbench.seeding import own_random_state
 from sertbench.tasks import FitTask, PredictionTask
 from sertbench.training import EpochEnd, predict
 
@@ -136,7 +137,7 @@ def predict_every_epoch(task: PredictionTask, report: Report) -> np.ndarray:
     cls, recipe, arguments = fit.resolve()
     items, owner = store.items_of(task.test)
     outputs = []
-    with torch.random.fork_rng():
+    with own_random_state(fit.compute.device):
         network, events = start_training(fit, cast("type[NeuralModel]", cls), recipe, arguments)
         for event in events:
             report(event)

@@ -16,6 +16,7 @@ from sertbench.guard import refuse_wrong_shape
 from sertbench.model import Estimator, Examples, NeuralModel, Recipe
 from sertbench.scores import score
 from sertbench.sealed import FeatureView
+from sertbench.seeding import own_random_state
 from sertbench.tasks import FitTask, PredictionTask
 from sertbench.training import (
     EpochEnd,
@@ -37,7 +38,7 @@ def fit_network(
     task: FitTask, cls: type[NeuralModel], recipe: Recipe, arguments: dict[str, Any], report: Report
 ) -> tuple[Fitted, int]:
     """Train a neural model on a view that holds the training and validation items alone."""
-    with torch.random.fork_rng():
+    with own_random_state(task.compute.device):
         network, events = start_training(task, cls, recipe, arguments)
         while True:
             try:
@@ -76,7 +77,7 @@ def refit_network(
     both = np.concatenate([task.train, task.val])
     view = FeatureView(store, both)
     part = Part(*store.items_of(both), np.concatenate([task.train_targets, task.val_targets]))
-    with torch.random.fork_rng():
+    with own_random_state(task.compute.device):
         network = build(cls, arguments, recipe, view, part.items, store.input_shape, task.n_classes, task.seed)
         state = train_for(network, recipe, view, part, epochs, task.seed, task.compute)
     return Fitted(state, epochs, float("nan"), (), pruned=False), sum(p.numel() for p in network.model.parameters())
@@ -114,7 +115,7 @@ def predict_test(task: PredictionTask) -> np.ndarray:
     store = cast(FeatureStore, fit.store)
     saved = torch.load(fit.folder / fit.identity() / "weights.pt", weights_only=True)
     mean, std = saved.get("normaliser.mean"), saved.get("normaliser.std")
-    with torch.random.fork_rng():
+    with own_random_state(fit.compute.device):
         model = cls(store.input_shape, fit.n_classes, **arguments)
     network = Network(model, Normaliser(mean, std), recipe.window is None)
     network.load_state_dict(saved)

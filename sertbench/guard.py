@@ -12,6 +12,7 @@ import torch
 
 from sertbench import plugins
 from sertbench.errors import PluginError, SertbenchError, TrainingError
+from sertbench.seeding import own_random_state
 from sertbench.training import Network, Source
 
 
@@ -34,7 +35,7 @@ def blaming(spec: str) -> Iterator[None]:
 def refuse_wrong_shape(network: Network, source: Source, items: np.ndarray, n_classes: int) -> None:
     """PluginError unless two items give two rows of logits; leaves weights and random numbers as they were."""
     device = next(network.parameters()).device
-    with torch.random.fork_rng(), torch.inference_mode():
+    with own_random_state(device.type), torch.inference_mode():
         x, lengths = source.batch(items[:2])
         network.eval()
         shape = tuple(network(network.normaliser(x.to(device), lengths.to(device)), lengths.to(device)).shape)
