@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
 from sertbench.errors import CorpusError
-from sertbench.protocol_rules import BlockFolds, RandomFolds
+from sertbench.protocol_rules import RANDOM10, BlockFolds
 from sertbench.protocols import GroupFolds
 
 LABELS = {"a": "angry", "d": "disgust", "f": "fear", "h": "happy", "s": "sad"}
@@ -87,13 +87,7 @@ class Aesdd(Corpus):
             texts=TEXTS,
             summary="30 folds of one speaker saying four sentences; no role shares a speaker or a sentence",
         ),
-        RandomFolds(
-            "random10",
-            version=1,
-            test_tenths=1,
-            n_folds=10,
-            summary="speaker-dependent, never ranked: 10 random folds of utterances; the next validates",
-        ),
+        RANDOM10,
     )
     channel = "mean"
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
 from sertbench.errors import CorpusError, few
-from sertbench.protocol_rules import BlockFolds, RandomFolds
+from sertbench.protocol_rules import RANDOM10, BlockFolds
 from sertbench.protocols import GroupFolds
 
 INTENDED = {"ANG": "angry", "DIS": "disgust", "FEA": "fear", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
@@ -146,13 +146,7 @@ class CremaD(Corpus):
             texts=TEXTS,
             summary="20 folds of 18 or 19 actors saying two to four sentences; no role shares a speaker or a sentence",
         ),
-        RandomFolds(
-            "random10",
-            version=1,
-            test_tenths=1,
-            n_folds=10,
-            summary="speaker-dependent, never ranked: 10 random folds of utterances; the next validates",
-        ),
+        RANDOM10,
     )
 
     def utterances(self, root: Path) -> Iterator[Utterance]:

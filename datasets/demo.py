@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
 from sertbench.errors import CorpusError
-from sertbench.protocol_rules import BlockFolds, RandomFolds
+from sertbench.protocol_rules import RANDOM10, BlockFolds
 from sertbench.protocols import GroupFolds
 
 LABELS = {label: label for label in ("neutral", "happy", "sad", "angry")}
@@ -67,13 +67,7 @@ class Demo(Corpus):
             texts=THREES,
             summary="16 folds of two voices saying three sentences; no role shares a voice or a sentence",
         ),
-        RandomFolds(
-            "random10",
-            version=1,
-            test_tenths=1,
-            n_folds=10,
-            summary="speaker-dependent, never ranked: 10 random folds of utterances; the next validates",
-        ),
+        RANDOM10,
     )
     synthetic = True
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
 from sertbench.errors import CorpusError
-from sertbench.protocol_rules import BlockFolds, RandomFolds
+from sertbench.protocol_rules import RANDOM10, BlockFolds
 from sertbench.protocols import GroupFolds
 
 LABELS = {
@@ -141,13 +141,7 @@ class EmoDB(Corpus):
             texts=TEXTS,
             summary="25 folds of one woman and one man saying two sentences; no role shares a speaker or a sentence",
         ),
-        RandomFolds(
-            "random10",
-            version=1,
-            test_tenths=1,
-            n_folds=10,
-            summary="speaker-dependent, never ranked: 10 random folds of utterances; the next validates",
-        ),
+        RANDOM10,
     )
 
     def utterances(self, root: Path) -> Iterator[Utterance]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sertbench.corpus import Corpus, LabelSet, Utterance
 from sertbench.errors import CorpusError, few
-from sertbench.protocol_rules import BlockFolds, PartnerFolds, RandomFolds, SharedValidation
+from sertbench.protocol_rules import RANDOM10, BlockFolds, PartnerFolds, RandomFolds, SharedValidation
 from sertbench.protocols import GroupFolds
 
 LABELS = {
@@ -153,13 +153,7 @@ class Iemocap(Corpus):
             n_folds=1,
             summary="speaker-dependent, never ranked: a random 10 % is tested, 10 % validates, 80 % trains",
         ),
-        RandomFolds(
-            "random10",
-            version=1,
-            test_tenths=1,
-            n_folds=10,
-            summary="speaker-dependent, never ranked: 10 random folds of utterances; the next validates",
-        ),
+        RANDOM10,
     )
     subsets = ("improvised", "scripted")
 

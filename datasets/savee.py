@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
 from sertbench.errors import CorpusError
-from sertbench.protocol_rules import RandomFolds
+from sertbench.protocol_rules import RANDOM10
 from sertbench.protocols import GroupFolds
 
 LABELS = {
@@ -64,13 +64,7 @@ class Savee(Corpus):
             groups={speaker: (speaker,) for speaker in SPEAKERS},
             summary="4 folds of one speaker; the next speaker validates",
         ),
-        RandomFolds(
-            "random10",
-            version=1,
-            test_tenths=1,
-            n_folds=10,
-            summary="speaker-dependent, never ranked: 10 random folds of utterances; the next validates",
-        ),
+        RANDOM10,
     )
     channel = "mean"
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
 from sertbench.errors import CorpusError
-from sertbench.protocol_rules import RandomFolds
+from sertbench.protocol_rules import RANDOM10
 from sertbench.protocols import GroupFolds
 
 LABELS = {"A": "angry", "H": "happy", "N": "neutral", "S": "sad", "W": "surprise", "F": "fear"}
@@ -100,13 +100,7 @@ class Shemo(Corpus):
             groups=FIVE,
             summary="5 folds of 17 or 18 speakers, women and men as in the whole; the next fold's speakers validate",
         ),
-        RandomFolds(
-            "random10",
-            version=1,
-            test_tenths=1,
-            n_folds=10,
-            summary="speaker-dependent, never ranked: 10 random folds of utterances; the next validates",
-        ),
+        RANDOM10,
     )
     channel = "mean"
 

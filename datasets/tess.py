@@ -19,7 +19,7 @@ from pathlib import Path
 
 from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
 from sertbench.errors import CorpusError
-from sertbench.protocol_rules import RandomFolds, SharedValidation
+from sertbench.protocol_rules import RANDOM10, SharedValidation
 from sertbench.protocols import GroupFolds
 
 LABELS = {
@@ -92,13 +92,7 @@ class Tess(Corpus):
             summary="speaker-dependent: 5 folds of 40 words; the next 40 validate",
             keeps=(),
         ),
-        RandomFolds(
-            "random10",
-            version=1,
-            test_tenths=1,
-            n_folds=10,
-            summary="speaker-dependent: 10 random folds of utterances; the next validates",
-        ),
+        RANDOM10,
     )
     unranked = "two speakers only: no third one can validate, and two say little about others"
 

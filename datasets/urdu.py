@@ -19,7 +19,7 @@ from pathlib import Path
 
 from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
 from sertbench.errors import CorpusError
-from sertbench.protocol_rules import RandomFolds
+from sertbench.protocol_rules import RANDOM10
 from sertbench.protocols import GroupFolds
 
 LABELS = {"A": "angry", "H": "happy", "N": "neutral", "S": "sad"}
@@ -81,13 +81,7 @@ class Urdu(Corpus):
             groups=FOUR,
             summary="4 folds of 4 to 13 speakers with all emotions; the next fold's speakers validate",
         ),
-        RandomFolds(
-            "random10",
-            version=1,
-            test_tenths=1,
-            n_folds=10,
-            summary="speaker-dependent: 10 random folds of utterances; the next validates",
-        ),
+        RANDOM10,
     )
     unranked = "26 of 29 speakers have one emotion only: knowing the speaker is being right for 96 % of the clips"
 

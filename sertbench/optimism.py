@@ -24,20 +24,18 @@ from sertbench.fits import predict_every_epoch
 from sertbench.model import Choice, Estimator
 from sertbench.plan import Plan
 from sertbench.progress import Display
-from sertbench.protocol_rules import RandomFolds
+from sertbench.protocol_rules import RANDOM10
 from sertbench.results import figures
 from sertbench.scores import score
 from sertbench.tasks import PredictionTask
-
-RANDOM = RandomFolds("random10", 1, test_tenths=1, n_folds=10, summary="")
 
 
 def measure(plan: Plan, run: Mapping[str, Any], display: Display) -> dict[str, float]:
     """The figures of the meter in percent; `run` is the finished honest run. Costs about three runs without tuning."""
     choices: list[Choice] = [dict(frozen["choice"]) for frozen in run["frozen"]]
-    display.say(f"optimism meter: {RANDOM.n_folds} random folds")
-    random = replace(plan, protocol=RANDOM, split=RANDOM.split(plan.manifest.utterances))
-    found = {"random_split": pooled_uar(random, display, list(islice(cycle(choices), RANDOM.n_folds)))}
+    display.say(f"optimism meter: {RANDOM10.n_folds} random folds")
+    random = replace(plan, protocol=RANDOM10, split=RANDOM10.split(plan.manifest.utterances))
+    found = {"random_split": pooled_uar(random, display, list(islice(cycle(choices), RANDOM10.n_folds)))}
     if not issubclass(plan.model.cls, Estimator):
         display.say("optimism meter: features standardised per speaker")
         found["speaker_norm"] = pooled_uar(replace(plan, speaker_norm=True), display, choices)

@@ -241,6 +241,15 @@ class RandomFolds:
         return build_split(self, utterances, folds)
 
 
+RANDOM10 = RandomFolds(
+    "random10",
+    version=1,
+    test_tenths=1,
+    n_folds=10,
+    summary="speaker-dependent, never ranked: 10 random folds of utterances; the next validates",
+)
+
+
 @dataclass(frozen=True)
 class OfficialSplit:
     """The split that the corpus publishes, in one fold: `Utterance.partition` is the role.
