@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sertbench.corpus import Corpus, LabelSet, Utterance, audio_files
 from sertbench.errors import CorpusError
-from sertbench.protocol_rules import BlockFolds, RandomFolds
+from sertbench.protocol_rules import RANDOM10, BlockFolds
 from sertbench.protocols import GroupFolds
 
 LABELS = {
@@ -98,13 +98,7 @@ class Cafe(Corpus):
             summary="18 folds of a man and a woman saying two sentences; the next pair validates, saying the others",
             shared_texts=True,
         ),
-        RandomFolds(
-            "random10",
-            version=1,
-            test_tenths=1,
-            n_folds=10,
-            summary="speaker-dependent, never ranked: 10 random folds of utterances; the next validates",
-        ),
+        RANDOM10,
     )
     channel = "mean"
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
 from sertbench.errors import CorpusError
-from sertbench.protocol_rules import BlockFolds, RandomFolds
+from sertbench.protocol_rules import RANDOM10, BlockFolds
 from sertbench.protocols import GroupFolds
 
 LABELS = {
@@ -94,13 +94,7 @@ class Subesco(Corpus):
             texts=TEXTS,
             summary="25 folds of four speakers saying two sentences; no role shares a speaker or a sentence",
         ),
-        RandomFolds(
-            "random10",
-            version=1,
-            test_tenths=1,
-            n_folds=10,
-            summary="speaker-dependent, never ranked: 10 random folds of utterances; the next validates",
-        ),
+        RANDOM10,
     )
     channel = "mean"
 
