@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -65,9 +64,7 @@ def cross_validate(
             for future in as_completed(futures):
                 future.result()
         except BaseException:
-            threads.shutdown(wait=False, cancel_futures=True)
-            for worker in multiprocessing.active_children():
-                worker.terminate()
+            executor.stop()
             raise
         return [future.result() for future in futures]
 
