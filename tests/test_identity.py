@@ -1,0 +1,95 @@
+"""What of the code is in a fit's identity: the plug-in, the blocks that it uses, the loop - and nothing else."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from sertbench import identity
+
+LAYERS = '''
+"""Blocks."""
+SCALE = 2
+
+
+class Inner:
+    """Used by Outer."""
+    def run(self, x):
+        return SCALE * x
+
+
+class Outer:
+    def run(self, x):
+        return Inner().run(x)
+
+
+class Other:
+    def run(self, x):
+        return x
+'''
+PLUGIN = '''
+"""A model."""
+from sertbench.layers import Outer
+
+
+class Net:
+    def forward(self, x):
+        return Outer().run(x)  # the sum
+'''
+
+
+def digest(tmp_path: Path, plugin: str, layers: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The hash of a plug-in beside given shared blocks."""
+    own, shared = tmp_path / "net.py", tmp_path / "layers.py"
+    own.write_text(plugin)
+    shared.write_text(layers)
+    monkeypatch.setattr(identity.layers, "__file__", str(shared))
+    identity.file_code_sha256.cache_clear()
+    try:
+        return identity.file_code_sha256(str(own))
+    finally:
+        identity.file_code_sha256.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("# the sum", "# another comment", True),
+        ('"""A model."""', '"""A better docstring."""', True),
+        ("return Outer().run(x)", "return Outer().run(x) + 1", False),
+        ("from sertbench.layers import Outer", "from sertbench.layers import Outer, Other", False),
+    ],
+)
+def test_a_plugin_counts_by_what_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, same: bool
+) -> None:
+    before = digest(tmp_path, PLUGIN, LAYERS, monkeypatch)
+    after = digest(tmp_path, PLUGIN.replace(old, new), LAYERS, monkeypatch)
+    assert (before == after) is same
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("        return x\n", "        return -x\n", True),  # of Other, which the plug-in does not use
+        ('"""Used by Outer."""', '"""Used."""', True),
+        ("return Inner().run(x)", "return -Inner().run(x)", False),
+        ("return SCALE * x", "return x * SCALE", False),  # two steps away
+        ("SCALE = 2", "SCALE = 3", False),  # three steps away
+    ],
+)
+def test_a_shared_block_counts_if_the_plugin_leads_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, same: bool
+) -> None:
+    assert old in LAYERS
+    before = digest(tmp_path, PLUGIN, LAYERS, monkeypatch)
+    after = digest(tmp_path, PLUGIN, LAYERS.replace(old, new), monkeypatch)
+    assert (before == after) is same
+
+
+@pytest.mark.parametrize("statement", ["import sertbench.layers", "from sertbench import layers"])
+def test_a_plugin_that_imports_all_blocks_depends_on_all(statement: str) -> None:
+    plugin = ast.parse(f"{statement}\n")
+    assert identity.imported_blocks(plugin, {"Inner", "Other"}) == {"Inner", "Other"}
