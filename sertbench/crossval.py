@@ -13,7 +13,7 @@ import pandas as pd
 
 from sertbench import config as configs
 from sertbench import executors
-from sertbench.corpus import Manifest, Utterance
+from sertbench.corpus import Manifest
 from sertbench.executors import Executor
 from sertbench.feature_store import FeatureStore, open_store
 from sertbench.fits import FitRecord, run_fit, run_prediction
@@ -23,7 +23,7 @@ from sertbench.progress import Display
 from sertbench.protocols import Fold
 from sertbench.results import Predictions
 from sertbench.sealed import SealedTest
-from sertbench.tasks import FitTask, PredictionTask
+from sertbench.tasks import FitTask, PredictionTask, blinded
 from sertbench.tuning import Tuned, tune
 
 
@@ -140,12 +140,6 @@ def predict_test(
         probabilities[seed], taken = executor.run(run_prediction, task, tag)
         seconds += taken
     return probabilities, seconds
-
-
-def blinded(utterance: Utterance) -> Utterance:
-    """An utterance without its label and without what spells the label: names of files, ratings, intensity."""
-    nothing: dict[str, Any] = dict.fromkeys(("valence", "arousal", "dominance", "intensity"))
-    return replace(utterance, id="", path=Path(), label="", **nothing)
 
 
 def warm_up(plan: Plan) -> int:

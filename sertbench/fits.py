@@ -6,6 +6,7 @@ asks for it again. `run_fit` and `run_prediction` are what executors call.
 
 from __future__ import annotations
 
+import io
 import json
 import secrets
 import shutil
@@ -68,9 +69,11 @@ def publish(folder: Path, record: FitRecord, state: Mapping[str, Any]) -> None:
     """Put a finished fit into its folder in one step; if another process was faster, keep the other's."""
     final = folder / record.identity
     draft = folder / f".{record.identity}-{secrets.token_hex(4)}"
+    weights = io.BytesIO()  # torch's own writer does not raise OSError when the disk is full
+    torch.save(dict(state), weights)
     try:
         draft.mkdir(parents=True)
-        torch.save(dict(state), draft / "weights.pt")
+        (draft / "weights.pt").write_bytes(weights.getbuffer())
         (draft / "fit.json").write_text(json.dumps(asdict(record), indent=1))
         try:
             draft.rename(final)

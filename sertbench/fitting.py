@@ -17,7 +17,7 @@ from sertbench.model import Estimator, Examples, NeuralModel, Recipe
 from sertbench.scores import score
 from sertbench.sealed import FeatureView
 from sertbench.seeding import own_random_state
-from sertbench.tasks import FitTask, PredictionTask
+from sertbench.tasks import FitTask, PredictionTask, blinded
 from sertbench.training import (
     EpochEnd,
     Fitted,
@@ -75,7 +75,7 @@ def refit_network(
     """Train on training and validation part together, for the number of epochs that the validation part had chosen."""
     store, epochs = cast(FeatureStore, task.store), task.refit_epochs or 1
     both = np.concatenate([task.train, task.val])
-    view = FeatureView(store, both)
+    view = source_of(task, FeatureView(store, both))
     part = Part(*store.items_of(both), np.concatenate([task.train_targets, task.val_targets]))
     with own_random_state(task.compute.device):
         network = build(cls, arguments, recipe, view, part.items, store.input_shape, task.n_classes, task.seed)
@@ -99,7 +99,8 @@ def fit_estimator(task: FitTask, cls: type[Estimator], arguments: dict[str, Any]
     val = examples(task, task.val, len(task.train), task.val_targets)
     with threadpool_limits(1):  # as for networks: the same numbers on any number of cores
         estimator.fit(examples(task, part, 0, targets), val)
-        probabilities = estimator.predict_proba(replace(val, targets=None))
+        blind = replace(val, utterances=tuple(map(blinded, val.utterances)), targets=None)
+        probabilities = estimator.predict_proba(blind)
     uar = score(task.val_targets, probabilities.argmax(1), task.n_classes).uar
     return estimator, Fitted({}, 1, uar, (), pruned=False)
 
@@ -111,7 +112,8 @@ def predict_test(task: PredictionTask) -> np.ndarray:
     if issubclass(cls, Estimator):
         estimator, _ = fit_estimator(fit, cls, arguments)
         test = replace(fit, utterances=task.utterances, seconds=task.seconds)
-        return np.asarray(estimator.predict_proba(examples(test, task.test, 0, None)), dtype=np.float32)
+        with threadpool_limits(1):
+            return np.asarray(estimator.predict_proba(examples(test, task.test, 0, None)), dtype=np.float32)
     store = cast(FeatureStore, fit.store)
     saved = torch.load(fit.folder / fit.identity() / "weights.pt", weights_only=True)
     mean, std = saved.get("normaliser.mean"), saved.get("normaliser.std")

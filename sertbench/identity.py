@@ -19,12 +19,13 @@ LAYERS = "sertbench.layers"
 
 def model_code_sha256(cls: type) -> str:
     """Hash of a model's file, of the blocks of `sertbench.layers` that it imports (and theirs), and of the loop."""
-    return file_code_sha256(inspect.getfile(cls))
+    return file_code_sha256(inspect.getfile(cls), cls.__module__)
 
 
 @functools.cache
-def file_code_sha256(file: str) -> str:
-    """As `model_code_sha256`, for the file of a model."""
+def file_code_sha256(file: str, module: str = "") -> str:
+    """As `model_code_sha256`, for the file of a model. `module` keeps apart what a file was before it was edited."""
+    del module
     own = parse(file)
     shared = definitions(parse(str(layers.__file__)))
     used = closure(imported_blocks(own, set(shared)), shared)
@@ -58,7 +59,7 @@ def imported_blocks(plugin: ast.Module, known: set[str]) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(plugin):
         if isinstance(node, ast.ImportFrom) and node.module == LAYERS:
-            names |= {alias.name for alias in node.names}
+            names |= known if node.names[0].name == "*" else {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module == "sertbench":
             names |= known if any(alias.name == "layers" for alias in node.names) else set()
         elif isinstance(node, ast.Import) and any(alias.name == LAYERS for alias in node.names):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -82,3 +82,9 @@ class PredictionTask:
     test: np.ndarray  #                 positions in the manifest, given by SealedTest.open
     utterances: tuple[Utterance, ...]  # for estimators, without their labels
     seconds: np.ndarray
+
+
+def blinded(utterance: Utterance) -> Utterance:
+    """An utterance without its label and without what spells the label: names of files, ratings, intensity."""
+    nothing: dict[str, Any] = dict.fromkeys(("valence", "arousal", "dominance", "intensity"))
+    return replace(utterance, id="", path=Path(), label="", **nothing)
