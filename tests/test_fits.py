@@ -1,0 +1,557 @@
+"""Fits: what their identity depends on, that none is run twice, and that nothing half-written is left."""
+
+from __future__ import annotations
+
+import resource
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from sertbench import fits
+from sertbench.corpus import Utterance
+from sertbench.errors import SealError, StorageError
+from sertbench.feature_spec import log_mel
+from sertbench.feature_store import FeatureStore, open_store
+from sertbench.fits import FitRecord, load_record, prune_in_hindsight, publish, run_fit, run_prediction
+from sertbench.tasks import FitTask, PredictionTask
+from sertbench.training import Compute, EpochEnd
+
+NET = '''
+"""A network that notes each time that it is made, and knows its validation scores beforehand."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sertbench.model import NeuralModel, Recipe
+
+
+class Net(NeuralModel):
+    """Linear on the mean."""
+
+    recipe = Recipe(window=0.2, hop=0.1, epochs=5, patience=5, batch_size=4, learning_rate=0.1)
+
+    def __init__(self, input_shape, n_classes, dropout=0.3):
+        super().__init__(input_shape, n_classes)
+        with Path(__file__).with_suffix(".made").open("a") as made:
+            made.write("x")
+        self.layers = nn.Sequential(nn.Dropout(dropout), nn.Linear(input_shape[0], n_classes))
+
+    def forward(self, x):
+        return self.layers(x.mean(2))
+'''
+
+# Scores as foreseen: after epoch e, what is louder than level e is class 1. On the validation part (two soft utterances
+# at -38 dB, two loud ones at -8.76 and -8.94 dB) its UAR is 0.5, 0.75, 0.75, 1, 0.5.
+SCRIPTED = '''
+import torch
+from torch import nn
+
+from sertbench.model import NeuralModel, Recipe
+
+
+class Scripted(NeuralModel):
+    """Louder than a level or not."""
+
+    recipe = Recipe(window=0.2, hop=0.1, epochs=5, patience=5, normalise="none")
+
+    def __init__(self, input_shape, n_classes):
+        super().__init__(input_shape, n_classes)
+        self.weight = nn.Parameter(torch.zeros(n_classes))
+        self.epoch = 0
+
+    def train(self, mode=True):
+        self.epoch += mode
+        return super().train(mode)
+
+    def forward(self, x):
+        above = x.mean((1, 2)) - (0.0, 0.0, -8.85, -8.85, -20.0, -100.0)[self.epoch]
+        return torch.stack([-above, above], 1) + 0 * self.weight
+'''
+
+HOSTILE = '''
+import sys
+
+import numpy as np
+from torch import nn
+
+from sertbench.model import NeuralModel, Recipe
+
+
+class Hostile(NeuralModel):
+    """Takes the source out of the training loop's frame and asks it for the test part."""
+
+    recipe = Recipe(window=0.2, hop=0.1, epochs=2)
+
+    def __init__(self, input_shape, n_classes, item=0):
+        super().__init__(input_shape, n_classes)
+        self.layer = nn.Linear(input_shape[0], n_classes)
+        self.item = item
+
+    def forward(self, x):
+        frame = sys._getframe()
+        while frame and "source" not in frame.f_locals:
+            frame = frame.f_back
+        frame.f_locals["source"].batch(np.array([self.item]))
+        return self.layer(x.mean(2))
+'''
+
+CENTROIDS = '''
+import numpy as np
+
+from sertbench.model import Estimator, Recipe
+
+
+class Centroids(Estimator):
+    """Nearest mean of the functionals."""
+
+    recipe = Recipe()
+
+    def __init__(self, n_classes, seed, scale=1.0):
+        super().__init__(n_classes, seed)
+        self.scale = scale
+
+    def fit(self, train, val):
+        assert all(u.label for u in train.utterances + val.utterances)
+        assert len(train.targets) == len(train.seconds) == len(train.utterances)
+        self.means = np.stack([train.functionals[train.targets == c].mean(0) for c in range(self.n_classes)])
+
+    def predict_proba(self, examples):
+        assert examples.targets is None
+        assert not any(u.label or u.id or u.valence or u.path.name for u in examples.utterances)
+        distance = ((examples.functionals[:, None] - self.means) ** 2).mean(2) * self.scale
+        shares = np.exp(-(distance - distance.min(1, keepdims=True)))
+        return shares / shares.sum(1, keepdims=True)
+'''
+
+TRAIN, VAL, TEST = np.arange(6), np.arange(6, 10), np.arange(10, 13)
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before():
+    threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_deterministic_debug_mode(mode)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> FeatureStore:
+    """13 utterances of one to six windows; those with odd numbers are louder, which is their class."""
+    place = tmp_path_factory.mktemp("audio")
+    rng = np.random.default_rng(0)
+    paths = [place / f"{i}.wav" for i in range(13)]
+    for i, path in enumerate(paths):
+        soundfile.write(path, (0.01 + 0.3 * (i % 2)) * rng.standard_normal(2000 + 800 * i), 16000)
+    spec = log_mel(6, n_fft=256, hop_length=256)
+    return open_store(paths, [path.stem for path in paths], spec, 0.2, 0.1, "mono", place / "cache")
+
+
+@pytest.fixture
+def task(store, tmp_path):
+    """Give a function that makes tasks of a plug-in that is given as text."""
+
+    def make(text: str = NET, **changes) -> FitTask:
+        plugin = tmp_path / f"plugin{len(text)}.py"
+        plugin.write_text(text)
+        everyone = tuple(
+            Utterance(f"{i}", Path(f"{i}.wav"), "loud" if i % 2 else "soft", "s", valence=1.0 + i % 2)
+            for i in range(10)
+        )
+        plain = FitTask(
+            str(plugin), {}, 0, "m", "s", "f1", 2, TRAIN, TRAIN % 2, VAL, VAL % 2, everyone, np.ones(10), store,
+            Compute("cpu", "fp32"), tmp_path / "fits",
+        )  # fmt: skip
+        return replace(plain, **changes)
+
+    return make
+
+
+def silent(event: EpochEnd) -> None:
+    """No one listens."""
+
+
+def times_made(task: FitTask) -> int:
+    return len(Path(task.model).with_suffix(".made").read_text())
+
+
+def content(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def timeless(record: FitRecord) -> FitRecord:
+    """A record without what a clock said."""
+    return replace(record, seconds=0.0, history=tuple(replace(event, seconds=0.0) for event in record.history))
+
+
+def weights(task: FitTask) -> dict[str, torch.Tensor]:
+    return torch.load(task.folder / task.identity() / "weights.pt", weights_only=True)
+
+
+# --- identity
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 1},
+        {"choice": {"learning_rate": 0.2}},
+        {"choice": {"dropout": 0.1}},
+        {"fold": "f2"},
+        {"manifest_sha256": "m2"},
+        {"split_sha256": "s2"},
+        {"compute": Compute("cpu", "bf16")},
+        {"compute": Compute("cuda", "fp32")},
+        {"train_targets": 1 - TRAIN % 2},
+        {"refit_epochs": 3},
+        {"normalise_by": np.zeros(13, np.int64)},
+    ],
+    ids=str,
+)
+def test_what_can_change_a_fit_changes_its_identity(task, changes):
+    assert task(**changes).identity() != task().identity()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"folder": Path("/elsewhere")},
+        {"stop_below": (0.5, 0.6)},
+        {"choice": {"learning_rate": 0.1}},
+        {"utterances": ()},
+    ],
+    ids=["folder", "stop_below", "the published value", "utterances"],
+)
+def test_what_cannot_change_a_fit_does_not_change_its_identity(task, changes):
+    assert task(**changes).identity() == task().identity()
+
+
+def test_another_recipe_is_another_identity(task):
+    assert task(NET.replace("batch_size=4", "batch_size=16")).identity() != task(NET).identity()
+
+
+def test_a_comment_in_the_plugin_keeps_the_identity_and_other_code_does_not(task):
+    assert task(NET + "# a comment\n").identity() == task(NET).identity()
+    assert task(NET.replace("x.mean(2)", "x.amax(2)")).identity() != task(NET).identity()
+
+
+def test_a_plugin_that_was_edited_while_python_runs_is_another_fit(task, tmp_path):
+    before = task(NET)
+    identity = before.identity()
+
+    Path(before.model).write_text(NET.replace("x.mean(2)", "x.amax(2)"))
+
+    assert before.identity() != identity
+
+
+# --- run once
+
+
+def test_a_finished_fit_is_read_back_and_not_run_again(task):
+    first = run_fit(task(), silent)
+    again = run_fit(task(), silent)
+
+    assert times_made(task()) == 1
+    assert (first.reused, again.reused) == (False, True)
+    assert replace(again, reused=False) == first
+    assert load_record(task().folder, first.identity) == first
+
+
+def test_every_epoch_is_reported_as_it_ends(task):
+    seen: list[EpochEnd] = []
+
+    record = run_fit(task(), seen.append)
+
+    assert tuple(seen) == record.history
+    assert [event.epoch for event in seen] == [1, 2, 3, 4, 5]
+
+
+def test_the_same_task_gives_the_same_fit_bit_for_bit_whatever_came_before(task, tmp_path):
+    one, two = task(), task(folder=tmp_path / "others")
+    first = run_fit(one, silent)
+    torch.manual_seed(99)
+    second = run_fit(two, silent)
+
+    assert timeless(first) == timeless(second)
+    assert all(torch.equal(values, weights(two)[name]) for name, values in weights(one).items())
+
+
+def test_a_fit_on_the_cpu_is_deterministic_or_fails(task):
+    """Operations without a deterministic form raise instead of giving another result each time."""
+    seen = []
+
+    run_fit(task(), lambda _: seen.append(torch.get_deterministic_debug_mode()))
+
+    assert set(seen) == {2}
+
+
+def test_a_fit_leaves_the_random_numbers_of_the_process_alone(task):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+
+    run_fit(task(), silent)
+
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_an_interrupted_fit_leaves_nothing_and_runs_later(task):
+    def interrupted(event):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_fit(task(), interrupted)
+    assert content(task().folder) == []
+
+    assert not run_fit(task(), silent).reused
+
+
+# --- pruning
+
+
+def test_a_pruned_fit_is_not_published(task):
+    record = run_fit(task(stop_below=(-1.0, 2.0)), silent)
+
+    assert (record.pruned, len(record.history)) == (True, 2)
+    assert content(task().folder) == []
+    assert not run_fit(task(), silent).reused
+
+
+@pytest.mark.parametrize(
+    ("stop_below", "epochs", "pruned"),
+    [
+        ((), 5, False),
+        ((0.5,), 5, False),
+        ((0.6,), 1, True),
+        ((0.0, 0.75), 5, False),
+        ((0.0, 0.8), 2, True),
+        ((0.0, 0.0, 0.76), 3, True),
+        ((0.0, 0.0, 0.7, 1.1), 4, True),
+        ((0.0,) * 9, 5, False),
+        ((0.0,) * 4 + (1.1,), 5, True),
+    ],
+)
+def test_a_stored_fit_is_pruned_in_hindsight_where_it_would_have_been_pruned_live(
+    task, tmp_path, stop_below, epochs, pruned
+):
+    stored = run_fit(task(SCRIPTED), silent)
+    assert [event.val_uar for event in stored.history] == [0.5, 0.75, 0.75, 1.0, 0.5]
+
+    live = run_fit(task(SCRIPTED, stop_below=stop_below, folder=tmp_path / "live"), silent)
+    late = run_fit(task(SCRIPTED, stop_below=stop_below), silent)
+
+    assert (len(live.history), live.pruned) == (epochs, pruned)
+    assert late.reused
+    assert timeless(replace(late, reused=False)) == timeless(live)
+
+
+def test_hindsight_keeps_the_earliest_of_equal_epochs():
+    history = tuple(EpochEnd(e, 1.0, uar, 1.0, 0.1, 0.0) for e, uar in enumerate([0.2, 0.5, 0.5, 0.9], start=1))
+    record = FitRecord("a", 4, 0.9, history, 1.0, 10)
+
+    pruned = prune_in_hindsight(record, (0.0, 0.0, 0.6, 0.0))
+
+    assert (pruned.pruned, pruned.best_epoch, pruned.val_uar, len(pruned.history)) == (True, 2, 0.5, 3)
+
+
+# --- publication
+
+
+RECORD = FitRecord("0123456789abcdef", 1, 0.5, (), 1.0, 10)
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_that_says_what_to_do(task, tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(StorageError, match=r"cannot write the fit to .*file/fits.*--runs"):
+        run_fit(task(folder=tmp_path / "file" / "fits"), silent)
+
+
+@pytest.mark.parametrize("limit", [100, 2500], ids=["weights", "record"])
+def test_a_full_disk_is_an_error_that_leaves_nothing(tmp_path, limit):
+    long = replace(RECORD, history=tuple(EpochEnd(e, 1.0, 0.5, 1.0, 0.1, 0.0) for e in range(1, 50)))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with pytest.raises(StorageError) as caught:
+            publish(tmp_path / "fits", long, {"w": torch.zeros(2)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert "Free some space" in str(caught.value)
+    assert content(tmp_path / "fits") == []
+
+
+def test_of_two_publications_the_first_is_kept(tmp_path):
+    publish(tmp_path, RECORD, {"w": torch.zeros(1)})
+    publish(tmp_path, replace(RECORD, seconds=2.0), {"w": torch.ones(1)})
+
+    assert content(tmp_path) == [RECORD.identity]
+    assert load_record(tmp_path, RECORD.identity) == RECORD
+    assert torch.load(tmp_path / RECORD.identity / "weights.pt", weights_only=True)["w"] == 0
+
+
+def test_of_concurrent_publications_one_is_kept_whole(tmp_path):
+    start = threading.Barrier(4)
+
+    def one(number: int) -> None:
+        start.wait()
+        publish(tmp_path, replace(RECORD, seconds=float(number)), {"w": torch.tensor([number])})
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert content(tmp_path) == [RECORD.identity]
+    kept = load_record(tmp_path, RECORD.identity)
+    assert kept is not None
+    assert torch.load(tmp_path / RECORD.identity / "weights.pt", weights_only=True)["w"] == kept.seconds
+
+
+def test_something_else_in_the_place_of_a_fit_is_an_error(tmp_path):
+    (tmp_path / RECORD.identity).write_text("somebody's file")
+
+    with pytest.raises(StorageError, match="cannot write the fit"):
+        publish(tmp_path, RECORD, {})
+    assert content(tmp_path) == [RECORD.identity]
+
+
+# --- prediction
+
+
+def test_a_prediction_has_one_row_per_test_utterance_in_any_order(task):
+    run_fit(task(), silent)
+
+    straight, _ = run_prediction(PredictionTask(task(), TEST, (), np.ones(3)), silent)
+    turned, _ = run_prediction(PredictionTask(task(), TEST[::-1].copy(), (), np.ones(3)), silent)
+    alone, _ = run_prediction(PredictionTask(task(), TEST[1:2], (), np.ones(1)), silent)
+
+    assert straight.shape == (3, 2)
+    assert straight.dtype == np.float32
+    assert np.allclose(straight.sum(1), 1)
+    assert np.allclose(straight, turned[::-1], atol=1e-6)
+    assert np.allclose(straight[1], alone[0], atol=1e-6)
+
+
+def test_the_kept_epoch_predicts(task):
+    """On the validation part the stored weights give the score that they were kept for."""
+    record = run_fit(task(), silent)
+
+    probabilities, _ = run_prediction(PredictionTask(task(), VAL, (), np.ones(4)), silent)
+
+    right = probabilities.argmax(1) == VAL % 2
+    assert record.val_uar == pytest.approx(np.mean([right[c == VAL % 2].mean() for c in (0, 1)]))
+
+
+def test_a_refit_learns_from_both_parts_for_its_epochs(task):
+    chosen, refit = run_fit(task(), silent), run_fit(task(refit_epochs=2), silent)
+
+    assert refit.best_epoch == 2
+    assert refit.identity != chosen.identity
+    both, train = weights(task(refit_epochs=2)), weights(task())
+    assert not torch.equal(both["normaliser.mean"], train["normaliser.mean"])
+    mean, _ = task().store.moments(task().store.items_of(np.arange(10))[0])
+    assert np.array_equal(both["normaliser.mean"].numpy(), mean)
+
+
+# --- the seal
+
+
+def test_a_fit_reads_the_items_of_training_and_validation_part_alone(task, monkeypatch):
+    asked: list[int] = []
+    plain = {name: getattr(FeatureStore, name) for name in ("batch", "moments")}
+    for name in plain:
+
+        def noted(self, items, name=name):
+            asked.extend(np.asarray(items).tolist())
+            return plain[name](self, items)
+
+        monkeypatch.setattr(FeatureStore, name, noted)
+    run_fit(task(), silent)
+
+    store = task().store
+    assert set(asked) == set(store.items_of(np.arange(10))[0].tolist())
+    assert not set(asked) & set(store.items_of(TEST)[0].tolist())
+
+
+def test_a_model_that_asks_the_source_for_the_test_part_is_refused(task):
+    store = task().store
+    trained, tested = int(store.items_of(TRAIN)[0][0]), int(store.items_of(TEST)[0][0])
+
+    assert run_fit(task(HOSTILE, choice={"item": trained}), silent).history
+    with pytest.raises(SealError, match="Test features can be read only after the fold is frozen"):
+        run_fit(task(HOSTILE, choice={"item": tested}), silent)
+
+
+# --- estimators
+
+
+def test_an_estimator_is_fitted_scored_and_predicts_without_seeing_labels(task):
+    """The plug-in itself asserts what it may see."""
+    record = run_fit(task(CENTROIDS), silent)
+    blind = tuple(Utterance("", Path(), "", "s") for _ in TEST)
+    probabilities, _ = run_prediction(PredictionTask(task(CENTROIDS), TEST, blind, np.ones(3)), silent)
+
+    assert (record.val_uar, record.best_epoch, record.history, record.pruned) == (1.0, 1, (), False)
+    assert probabilities.argmax(1).tolist() == (TEST % 2).tolist()
+    assert probabilities.dtype == np.float32
+
+
+def test_an_estimator_is_stored_like_any_fit(task):
+    first, again = run_fit(task(CENTROIDS), silent), run_fit(task(CENTROIDS), silent)
+
+    assert again.reused
+    assert replace(again, reused=False) == first
+
+
+def test_an_estimator_gets_its_arguments_from_the_choice(task):
+    blind = tuple(Utterance("", Path(), "", "s") for _ in TEST)
+    hard, soft = (
+        run_prediction(PredictionTask(task(CENTROIDS, choice={"scale": scale}), TEST, blind, np.ones(3)), silent)[0]
+        for scale in (1.0, 1e-6)
+    )
+
+    assert hard.max() > 0.9
+    assert np.allclose(soft, 0.5, atol=0.01)
+
+
+def test_a_refitted_estimator_learns_from_both_parts(task, monkeypatch):
+    seen = []
+    plain = fits.fit_estimator.__globals__["examples"]
+
+    def noted(task, positions, first, targets):
+        seen.append(len(positions))
+        return plain(task, positions, first, targets)
+
+    monkeypatch.setitem(fits.fit_estimator.__globals__, "examples", noted)
+    run_fit(task(CENTROIDS, refit_epochs=1), silent)
+
+    assert sorted(seen) == [4, 10]
+
+
+def test_an_estimator_without_features_gets_an_empty_table(task):
+    class_zero = """
+import numpy as np
+
+from sertbench.model import Estimator, Recipe
+
+
+class Zero(Estimator):
+    recipe = Recipe()
+
+    def fit(self, train, val):
+        assert (train.functionals.shape, val.functionals.shape) == ((6, 0), (4, 0))
+
+    def predict_proba(self, examples):
+        return np.tile([1.0, 0.0], (len(examples.seconds), 1))
+"""
+
+    assert run_fit(task(class_zero, store=None), silent).val_uar == 0.5
