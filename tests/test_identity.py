@@ -89,7 +89,29 @@ def test_a_shared_block_counts_if_the_plugin_leads_to_it(
     assert (before == after) is same
 
 
-@pytest.mark.parametrize("statement", ["import sertbench.layers", "from sertbench import layers"])
+@pytest.mark.parametrize(
+    "statement", ["import sertbench.layers", "from sertbench import layers", "from sertbench.layers import *"]
+)
 def test_a_plugin_that_imports_all_blocks_depends_on_all(statement: str) -> None:
     plugin = ast.parse(f"{statement}\n")
     assert identity.imported_blocks(plugin, {"Inner", "Other"}) == {"Inner", "Other"}
+
+
+def test_the_training_loop_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = tmp_path / "training.py"
+    monkeypatch.setattr(identity.training, "__file__", str(loop))
+    digests = []
+    for code in ("RATE = 1  # one", "RATE = 1", "RATE = 2"):
+        loop.write_text(code)
+        digests.append(digest(tmp_path, PLUGIN, LAYERS, monkeypatch))
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_definitions_are_found_by_the_names_that_they_give() -> None:
+    module = ast.parse("A = B = 1\nC: int = 2\nD, E = 3, 4\nif A:\n    G = 5\nclass H: pass\ndef i(): j = 1\n")
+    assert set(identity.definitions(module)) == {"A", "B", "C", "D", "E", "G", "H", "i"}
+
+
+def test_a_closure_of_names_that_lead_in_a_circle_ends() -> None:
+    known = identity.definitions(ast.parse("def a(): return b()\ndef b(): return a()\ndef c(): return a()\n"))
+    assert identity.closure({"a"}, known) == {"a", "b"}

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sertbench.errors import SealError
 from sertbench.sealed import FeatureView, SealedTest
@@ -20,7 +22,9 @@ class Store:
     input_shape = (3, 5)
 
     def items_of(self, utterances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.concatenate([[2 * u, 2 * u + 1] for u in utterances]), np.repeat(np.arange(len(utterances)), 2)
+        return np.array([2 * u + k for u in utterances for k in (0, 1)], dtype=np.int64), np.repeat(
+            np.arange(len(utterances)), 2
+        )
 
     def batch(self, items: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.zeros(len(items), 3, 5), torch.full((len(items),), 5)
@@ -40,6 +44,18 @@ def test_a_view_gives_its_own_items_and_refuses_the_test_part() -> None:
     for reach in (view.batch, view.moments):
         with pytest.raises(SealError, match="outside this fold's training and validation parts"):
             reach(np.array([3, 4]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(seen=st.sets(st.integers(0, 2)), asked=st.lists(st.integers(0, 5), min_size=1))
+def test_a_view_gives_a_batch_exactly_if_all_of_it_is_its_own(seen: set[int], asked: list[int]) -> None:
+    store: Any = Store()
+    view = FeatureView(store, np.array(sorted(seen), dtype=np.int64))
+    if {i // 2 for i in asked} <= seen:
+        assert len(view.batch(np.array(asked))[0]) == len(asked)
+    else:
+        with pytest.raises(SealError):
+            view.batch(np.array(asked))
 
 
 def test_the_test_part_cannot_be_opened_before_freezing() -> None:

@@ -7,8 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn import functional
 
+from sertbench import training
 from sertbench.errors import ConfigError, TrainingError
 from sertbench.feature_spec import mfcc
 from sertbench.model import NeuralModel, Recipe
@@ -251,3 +255,295 @@ def test_devices_and_precisions_are_resolved_or_refused() -> None:
         resolve_precision("fp17", "cpu")
     with pytest.raises(ConfigError, match="no device is called 'gpu'"):
         resolve_device("gpu")
+
+
+class Scripted(NeuralModel):
+    """After epoch e, right[e - 1] of the four validation utterances, one of each class, are recognised."""
+
+    def __init__(self, input_shape: tuple[int, int], n_classes: int, right: tuple[int, ...] = ()) -> None:
+        super().__init__(input_shape, n_classes)
+        self.weight = nn.Parameter(torch.zeros(n_classes))
+        self.register_buffer("epoch", torch.tensor(0))
+        self.right = right
+
+    def train(self, mode: bool = True) -> Scripted:
+        if mode:
+            self.epoch += 1
+        super().train(mode)
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        number = x[:, 0, 0].long()
+        known = number < (0, *self.right)[int(self.epoch)]
+        answers = torch.where(known, number, (number + 1) % 4)
+        return functional.one_hot(answers, 4) + 0 * self.weight
+
+
+class Numbers:
+    """Four utterances of one item each; utterance i holds i everywhere and is of class i."""
+
+    def batch(self, items: np.ndarray) -> tuple[Tensor, Tensor]:
+        return torch.from_numpy(items.astype(np.float32))[:, None, None].expand(-1, 2, 3), torch.full((len(items),), 3)
+
+    def moments(self, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        raise AssertionError("nothing is to be normalised")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    right=st.lists(st.integers(0, 4), min_size=1, max_size=8).map(tuple),
+    patience=st.integers(1, 5),
+    stop_below=st.lists(st.sampled_from([-1.0, 0.0, 0.25, 0.3, 0.5, 0.8]), max_size=10).map(tuple),
+)
+def test_stopping_keeping_and_pruning_follow_their_definitions(
+    right: tuple[int, ...], patience: int, stop_below: tuple[float, ...]
+) -> None:
+    recipe = Recipe(window=1.0, hop=1.0, normalise="none", epochs=len(right), patience=patience)
+    everything = Part(np.arange(4), np.arange(4), np.arange(4))
+    network = build(Scripted, {"right": right}, recipe, Numbers(), np.arange(4), (2, 3), 4, 0)
+    network.eval()
+
+    loop = train(network, recipe, Numbers(), everything, everything, 0, CPU, stop_below)
+    events = []
+    while True:
+        try:
+            events.append(next(loop))
+        except StopIteration as stop:
+            fitted = stop.value
+            break
+
+    uars = [r / 4 for r in right]
+    best = [max(uars[: e + 1]) for e in range(len(uars))]
+    pruned_at = next((e for e, least in enumerate(stop_below[: len(uars)], 1) if best[e - 1] < least), np.inf)
+    patient = next((e for e in range(1, len(uars) + 1) if e - (uars.index(best[e - 1]) + 1) >= patience), np.inf)
+    length = int(min(len(uars), pruned_at, patient))
+    kept = uars.index(best[length - 1]) + 1
+    assert [e.val_uar for e in events] == uars[:length]
+    assert fitted.history == tuple(events)
+    assert (fitted.best_epoch, fitted.val_uar, fitted.pruned) == (kept, best[length - 1], pruned_at == length)
+    assert int(fitted.state["model.epoch"]) == kept
+
+
+def test_random_numbers_of_the_process_do_not_reach_a_fit() -> None:
+    torch.manual_seed(1)
+    first = fit(Memory())[1].state
+    torch.manual_seed(2)
+    torch.rand(100)
+    assert equal(first, fit(Memory())[1].state)
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), scale=st.sampled_from([1e-3, 1.0, 1e3]))
+def test_validation_and_test_features_never_reach_the_weights(seed: int, scale: float) -> None:
+    """The kept epoch may depend on the validation part; the weights after a given number of epochs may not."""
+    source, changed = Memory(), Memory()
+    others = np.concatenate([VAL.items, TEST.items])
+    changed.x[others] = scale * np.random.default_rng(seed).standard_normal((len(others), F, T))
+    recipe = replace(RECIPE, epochs=2, patience=2)
+
+    assert equal(fit(source, recipe)[0].state_dict(), fit(changed, recipe)[0].state_dict())
+
+
+def test_learning_rates_of_all_epochs_are_reported() -> None:
+    _, _, events = fit(Memory(), replace(RECIPE, schedule="exponential", gamma=0.5, epochs=3, patience=3))
+    assert [e.learning_rate for e in events] == pytest.approx([0.02, 0.01, 0.005])
+
+
+def test_sgd_is_nesterov_s() -> None:
+    """Sutskever et al. 2013 as torch has it: v = m v + g, p = p - rate (g + m v), with weight decay in g."""
+    layer = nn.Linear(1, 1, bias=False)
+    rate, momentum, decay = 0.1, 0.8, 0.05
+    recipe = replace(RECIPE, optimiser="sgd", learning_rate=rate, momentum=momentum, weight_decay=decay)
+    optimiser, _ = make_optimiser(recipe, layer)
+    p, v = layer.weight.item(), 0.0
+    for gradient in (0.5, -0.2, 0.7):
+        layer.weight.grad = torch.tensor([[gradient]])
+        optimiser.step()
+        g = gradient + decay * p
+        v = momentum * v + g
+        p -= rate * (g + momentum * v)
+    assert layer.weight.item() == pytest.approx(p, rel=1e-5)
+
+
+def test_sgd_without_momentum_is_plain() -> None:
+    optimiser, _ = make_optimiser(replace(RECIPE, optimiser="sgd", momentum=0.0), nn.Linear(1, 1))
+    assert optimiser.param_groups[0]["nesterov"] is False
+
+
+def test_frozen_parameters_are_not_optimised() -> None:
+    layer = nn.Linear(2, 2)
+    layer.bias.requires_grad_(False)
+    optimiser, _ = make_optimiser(RECIPE, layer)
+    assert [id(p) for p in optimiser.param_groups[0]["params"]] == [id(layer.weight)]
+
+
+def logits_before(source: Memory, recipe: Recipe, items: np.ndarray) -> Tensor:
+    """What an untrained network of Plain gives in the first step."""
+    network = build(Plain, {}, recipe, source, TRAIN.items, (F, T), 2, 0)
+    x, lengths = source.batch(items)
+    logits: Tensor = network(network.normaliser(x, lengths), lengths)
+    return logits
+
+
+class Plain(Small):
+    """Without dropout and batch normalisation: a batch's loss can be worked out item by item."""
+
+    def __init__(self, input_shape: tuple[int, int], n_classes: int) -> None:
+        super().__init__(input_shape, n_classes)
+        self.layers = nn.Linear(input_shape[0], n_classes)
+
+
+def first_loss(recipe: Recipe, chosen: Part) -> float:
+    """The loss of the first epoch, whose only batch meets the untrained network."""
+    source = Memory()
+    network = build(Plain, {}, recipe, source, TRAIN.items, (F, T), 2, 0)
+    return next(train(network, recipe, source, chosen, VAL, 0, CPU)).loss
+
+
+def test_the_loss_is_weighted_by_class_and_smoothed() -> None:
+    unbalanced = Part(np.arange(6), np.repeat(np.arange(3), 2), np.array([0, 0, 1]))
+    recipe = replace(RECIPE, batch_size=6, class_weights=True, label_smoothing=0.1)
+    y = torch.tensor([0, 0, 0, 0, 1, 1])
+    weight = torch.tensor([6 / (2 * 4), 6 / (2 * 2)])
+    expected = functional.cross_entropy(
+        logits_before(Memory(), recipe, unbalanced.items), y, weight, label_smoothing=0.1
+    )
+    assert first_loss(recipe, unbalanced) == pytest.approx(expected.item(), rel=1e-5)
+    assert first_loss(replace(recipe, class_weights=False), unbalanced) != pytest.approx(expected.item(), rel=1e-3)
+
+
+def test_with_mixup_the_loss_is_that_of_mixed_items_and_mixed_classes() -> None:
+    recipe = replace(RECIPE, batch_size=len(TRAIN.items), mixup=0.4, normalise="none")
+    rng = np.random.default_rng(0)
+    order = rng.permutation(len(TRAIN.items))
+    lam, partner = rng.beta(0.4, 0.4), rng.permutation(len(order))
+    source, y = Memory(), functional.one_hot(torch.from_numpy(TRAIN.targets[TRAIN.owner][order]), 2).float()
+    x = source.x[TRAIN.items[order]]
+    source.x[TRAIN.items] = lam * x + (1 - lam) * x[partner]
+    expected = functional.cross_entropy(logits_before(source, recipe, TRAIN.items), lam * y + (1 - lam) * y[partner])
+    assert first_loss(recipe, TRAIN) == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_without_mixup_nothing_is_mixed(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = fit(Memory())[1].state
+
+    def never(*_: object) -> None:
+        raise AssertionError("mixed")
+
+    monkeypatch.setattr(training, "mixup", never)
+    assert equal(fit(Memory())[1].state, expected)
+    with pytest.raises(AssertionError, match="mixed"):
+        fit(Memory(), replace(RECIPE, mixup=0.1))
+
+
+@settings(max_examples=40, deadline=None)
+@given(n=st.integers(1, 6), alpha=st.floats(0.01, 10.0), seed=st.integers(0, 2**32 - 1))
+def test_every_mixture_is_convex_and_every_item_is_a_partner_once(n: int, alpha: float, seed: int) -> None:
+    x = torch.arange(n, dtype=torch.float32)[:, None, None].expand(-1, 2, 3)
+    mixed, _, partner, lam = mixup(x, torch.full((n,), 3), alpha, np.random.default_rng(seed))
+    assert 0 <= lam <= 1
+    assert sorted(partner.tolist()) == list(range(n))
+    assert mixed.min() >= 0
+    assert mixed.max() <= n - 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(n=st.integers(1, 70), size=st.integers(1, 20))
+def test_batches_hold_every_item_once_and_none_is_a_lone_rest(n: int, size: int) -> None:
+    order = np.random.default_rng(0).permutation(n)
+    cut = list(batches(order, size))
+    assert np.array_equal(np.concatenate(cut), order)
+    assert all(len(batch) == size for batch in cut[:-1])
+    assert 1 <= len(cut[-1]) <= size + 1
+    assert len(cut[-1]) > 1 or n == 1
+
+
+def test_batch_normalisation_survives_one_item_more_than_a_batch() -> None:
+    assert len(TRAIN.items) == 24
+    assert fit(Memory(), replace(RECIPE, batch_size=23, epochs=1))[1].best_epoch == 1
+
+
+def test_gradients_are_clipped() -> None:
+    """A plain step of rate 1 is then no longer than the largest gradient norm."""
+    recipe = replace(RECIPE, optimiser="sgd", momentum=0.0, learning_rate=1.0, batch_size=99, epochs=1, clip_norm=1e-3)
+
+    def step(recipe: Recipe) -> float:
+        before = build(Small, {}, recipe, Memory(), TRAIN.items, (F, T), 2, 0).state_dict()
+        after = fit(Memory(), recipe)[0].state_dict()
+        parameters = [name for name in after if name.endswith((".weight", ".bias"))]
+        return float(torch.sqrt(sum(((after[name] - before[name]) ** 2).sum() for name in parameters)))
+
+    assert step(recipe) == pytest.approx(1e-3, rel=1e-3)
+    assert step(replace(recipe, clip_norm=None)) > 1e-2
+
+
+class Turns:
+    """40 whole utterances of 2 to 9 frames."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        self.turns = [rng.standard_normal((F, 2 + n % 8)).astype(np.float32) for n in range(40)]
+        self.asked: list[int] = []
+
+    def batch(self, items: np.ndarray) -> tuple[Tensor, Tensor]:
+        self.asked += items.tolist()
+        lengths = torch.tensor([self.turns[i].shape[1] for i in items])
+        x = torch.zeros(len(items), F, int(lengths.max()))
+        for row, i in zip(x, items, strict=True):
+            row[:, : self.turns[i].shape[1]] = torch.from_numpy(self.turns[i])
+        return x, lengths
+
+    def moments(self, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        frames = np.concatenate([self.turns[i] for i in items], 1)
+        return frames.mean(1, keepdims=True), frames.std(1, keepdims=True)
+
+
+@settings(max_examples=15, deadline=None)
+@given(chosen=st.lists(st.integers(0, 39), min_size=1, max_size=40, unique=True))
+def test_a_whole_utterance_s_prediction_depends_on_nothing_else(chosen: list[int]) -> None:
+    source, recipe = Turns(), replace(RECIPE, window=None, hop=None)
+    network = build(Whole, {}, recipe, source, np.arange(40), (F, 0), 2, 0)
+
+    def of(items: np.ndarray) -> np.ndarray:
+        return predict(network, recipe, source, items, np.arange(len(items)), len(items), CPU)
+
+    everyone = of(np.arange(40))
+    assert source.asked == list(range(40))  # in two batches, each utterance once
+    assert np.allclose(of(np.array(chosen)), everyone[chosen], atol=1e-6)
+
+
+def test_training_on_whole_utterances_keeps_padding_zero() -> None:
+    seen: list[Tensor] = []
+
+    class Watching(Whole):
+        def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+            seen.extend(row[:, n:] for row, n in zip(x, lengths, strict=True))
+            return super().forward(x, lengths)
+
+    recipe = replace(RECIPE, window=None, hop=None, epochs=1)
+    network = build(Watching, {}, recipe, Turns(), np.arange(20), (F, 0), 2, 0)
+    learnt, judged = (Part(np.arange(n, n + 20), np.arange(20), np.arange(20) % 2) for n in (0, 20))
+    list(train(network, recipe, Turns(), learnt, judged, 0, CPU))
+    assert len(seen) == 40
+    assert sum(rest.numel() for rest in seen) > 0
+    assert all((rest == 0).all() for rest in seen)
+
+
+def test_a_divergence_names_its_epoch_and_rate() -> None:
+    recipe = replace(RECIPE, optimiser="sgd", learning_rate=1e30, epochs=9, patience=9)
+    with pytest.raises(TrainingError, match=r"became (nan|inf) in epoch \d \(learning rate 1e\+30\).*clip_norm.*fp32"):
+        fit(Memory(), recipe)
+
+
+def test_bf16_computes_and_keeps_float32_weights() -> None:
+    network = build(Small, {}, RECIPE, Memory(), TRAIN.items, (F, T), 2, 0)
+    loop = train(network, RECIPE, Memory(), TRAIN, VAL, 0, Compute("cpu", "bf16"))
+    assert np.isfinite(next(loop).loss)
+    assert {p.dtype for p in network.parameters()} == {torch.float32}
+
+
+def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert Compute.resolve("auto", "fp32") == Compute("cpu", "fp32")
+    with pytest.raises(ConfigError, match=r"finds no CUDA device here\. Use --device cpu or auto"):
+        resolve_device("cuda")
