@@ -334,6 +334,7 @@ def test_a_pruned_fit_is_not_published(task):
         ((0.0, 0.0, 0.76), 3, True),
         ((0.0, 0.0, 0.7, 1.1), 4, True),
         ((0.0,) * 9, 5, False),
+        ((0.0,) * 4 + (0.9,), 5, False),  # the last epoch is worse, the best one is not
         ((0.0,) * 4 + (1.1,), 5, True),
     ],
 )
