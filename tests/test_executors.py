@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +17,7 @@ import pytest
 import soundfile
 import torch
 
-from sertbench import executors
+from sertbench import crossval, executors
 from sertbench.errors import ConfigError, TrainingError, WorkerError
 from sertbench.feature_spec import log_mel
 from sertbench.feature_store import open_store
@@ -195,6 +196,31 @@ def test_stopped_workers_take_no_fit():
         executor.stop()
         with pytest.raises(WorkerError, match="type the same command again"):
             executor.run(len, (), "late")
+
+
+def test_an_interruption_ends_all_folds(monkeypatch):
+    """Else the others would go on to the end of the run before the program ends."""
+    ended = []
+
+    def run_fold(plan, fold, store, executor, display, choice):
+        if fold == "interrupted":
+            raise KeyboardInterrupt
+        with pytest.raises(WorkerError):
+            for _ in range(500):
+                executor.run(lambda *_: time.sleep(0.01), None, "tag")
+        ended.append(fold)
+
+    monkeypatch.setattr(crossval, "run_fold", run_fold)
+    plan = SimpleNamespace(
+        split=SimpleNamespace(folds=("interrupted", "other")),
+        recipe=SimpleNamespace(features=None),
+        manifest=None,
+        workers=1,
+    )
+    with pytest.raises(KeyboardInterrupt):
+        crossval.cross_validate(plan, 1, SimpleNamespace(fits=lambda _: nullcontext(), epoch=None))
+
+    assert ended == ["other"]
 
 
 DRIVER = """
