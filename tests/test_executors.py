@@ -205,10 +205,11 @@ def test_an_interruption_ends_all_folds(monkeypatch):
     def run_fold(plan, fold, store, executor, display, choice):
         if fold == "interrupted":
             raise KeyboardInterrupt
-        with pytest.raises(WorkerError):
+        try:
             for _ in range(500):
                 executor.run(lambda *_: time.sleep(0.01), None, "tag")
-        ended.append(fold)
+        except WorkerError:
+            ended.append(fold)
 
     monkeypatch.setattr(crossval, "run_fold", run_fold)
     plan = SimpleNamespace(
