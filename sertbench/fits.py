@@ -126,7 +126,8 @@ def run_prediction(task: PredictionTask, report: Report) -> tuple[np.ndarray, fl
     del report
     started = time.perf_counter()
     torch.set_num_threads(1)
-    probabilities = predict_test(task)
+    with blaming(task.fit.model):
+        probabilities = predict_test(task)
     return probabilities, time.perf_counter() - started
 
 
