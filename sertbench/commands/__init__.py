@@ -1,0 +1,35 @@
+"""The commands of the command line, one module each.
+
+A module has `HELP` (one line), `arguments(parser)` and `execute(options)`, which gives the exit status. `--help`
+imports all of them, so whatever is heavy is imported inside `execute`. `sertbench.cli` names them and their order.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def console() -> Console:
+    """Where commands print. Not a terminal: wide enough for any table, and without colours."""
+    from rich.console import Console
+
+    screen = Console()
+    return screen if screen.is_terminal else Console(width=160, color_system=None)
+
+
+def add_runs(parser: argparse.ArgumentParser) -> None:
+    """The flag that says where bundles lie."""
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the bundles (default: runs)")
+
+
+def whole_number(text: str) -> int:
+    """An int, or argparse's error with the accepted form."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None

@@ -1,0 +1,87 @@
+"""`sertbench run`."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sertbench import config
+from sertbench.commands import console, whole_number
+
+if TYPE_CHECKING:
+    from sertbench.benchmark import Outcome
+
+HELP = "tune, cross-validate and rank a model on a corpus"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Every field of RunConfig is a flag."""
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="TOML file with any of these options; flags go before it"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="show the plan and stop")
+    for option in fields(config.RunConfig):
+        add_option(parser, option.name, str(option.type), option.metadata["help"], option.default)
+
+
+def add_option(parser: argparse.ArgumentParser, name: str, kind: str, text: str, default: Any) -> None:
+    """One flag of `run`. Flags that are not typed are left out, so that a TOML file can say them."""
+    flag = "--" + name.replace("_", "-")
+    said = text if default in (None, "", False) else f"{text} (default: {default})"
+    if kind == "bool":
+        parser.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=said)
+    else:
+        number = kind.startswith("int")
+        metavar = "N" if number else name.upper()
+        parser.add_argument(
+            flag, type=whole_number if number else str, default=argparse.SUPPRESS, metavar=metavar, help=said
+        )
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run, and show the tables that the new row stands in."""
+    known = {f.name for f in fields(config.RunConfig)}
+    settings = config.load(options.config, {k: v for k, v in vars(options).items() if k in known})
+    from sertbench import benchmark
+    from sertbench.progress import Display
+
+    display = Display(console())
+    outcome = benchmark.run(settings, display, dry=options.dry_run)
+    if outcome is not None:
+        show(outcome, display)
+    return 0
+
+
+def show(outcome: Outcome, display: Any) -> None:
+    """The tables that the new row stands in."""
+    from sertbench.leaderboard import TABLE, key_of, shown
+
+    row = outcome.row
+    same = [r for r in outcome.rows if key_of(r, TABLE) == key_of(row, TABLE)]
+    columns, lines = shown(same, row["row_id"])
+    where = ", ".join(str(row[name]) for name in ("corpus", "label_set", "subset"))
+    title = f"{where}, protocol {row['protocol']}, {row['n_utt_scored']} utterances"
+    caption = (
+        "UAR pooled over the test folds, mean over seeds [95 % interval over speakers and seeds]. "
+        "Equal ranks: not told apart. * this run"
+    )
+    display.table(title, columns, lines, caption)
+    for alarm in (row["alarms"], row.get("identical_to") and f"the predictions are those of {row['identical_to']}"):
+        if alarm:
+            display.say(f"alarm: {alarm}")
+    cheats = {k.removeprefix("optimism_"): v for k, v in row.items() if k.startswith("optimism_")}
+    if cheats:
+        display.say(
+            f"honest {row['uar_pooled_mean']}; with the field's usual cheats, never ranked: "
+            + ", ".join(f"{name} {value}" for name, value in cheats.items())
+            + f"; oracle gap {row.get('oracle_gap', '-')}"
+        )
+    if str(row["n_seeds"]) == "1" and not row["unranked_reason"]:
+        display.say(
+            "one seed: its luck is not in the interval, so ranks are provisional. Publish rows of 5 seeds or more"
+        )
+    if row["unranked_reason"]:
+        display.say(f"not ranked: {row['unranked_reason']}")
+    display.say(f"row {row['row_id']} in {outcome.table}")
