@@ -24,10 +24,10 @@ demo: $(STAMP)
 	@$(BIN)/sertbench run --model glam --dataset demo --trials 0 --seeds 1 --epochs 15 --leaderboards runs
 
 test: lint types
-	@$(RUN) pytest -q
+	@$(RUN) pytest -q -n auto
 
 test-slow: $(STAMP)
-	@$(RUN) pytest -q -m "slow or not slow"
+	@$(RUN) pytest -q -n auto -m "slow or not slow"
 
 lint: $(STAMP)
 	@$(RUN) ruff check --quiet .
