@@ -12,7 +12,7 @@ import hashlib
 import inspect
 from pathlib import Path
 
-from sertbench import layers, training
+from sertbench import compute, layers, training
 
 LAYERS = "sertbench.layers"
 
@@ -29,7 +29,8 @@ def file_code_sha256(file: str, module: str = "") -> str:
     own = parse(file)
     shared = definitions(parse(str(layers.__file__)))
     used = closure(imported_blocks(own, set(shared)), shared)
-    code = [own, *(shared[name] for name in sorted(used)), parse(str(training.__file__))]
+    loop = [parse(str(module.__file__)) for module in (training, compute)]
+    code = [own, *(shared[name] for name in sorted(used)), *loop]
     return hashlib.sha256("\n".join(map(ast.dump, code)).encode()).hexdigest()
 
 

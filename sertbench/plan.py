@@ -16,6 +16,7 @@ import torch
 from sertbench import bundle, duplicates, gate, plugins
 from sertbench import config as configs
 from sertbench import corpus as corpora
+from sertbench.compute import Compute
 from sertbench.config import RunConfig
 from sertbench.corpus import Corpus, LabelSet, Manifest
 from sertbench.errors import ConfigError, ProtocolError, few, unknown
@@ -23,7 +24,6 @@ from sertbench.model import Recipe
 from sertbench.plugins import LoadedModel
 from sertbench.progress import Display
 from sertbench.protocols import Protocol, Split
-from sertbench.training import Compute
 
 
 @dataclass(frozen=True)

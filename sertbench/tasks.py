@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from sertbench import plugins
+from sertbench.compute import Compute
 from sertbench.corpus import Utterance
 from sertbench.feature_store import FEATURES_VERSION, FeatureStore
 from sertbench.identity import model_code_sha256
 from sertbench.model import Estimator, NeuralModel, Recipe
-from sertbench.training import Compute
 
 
 @dataclass(frozen=True)

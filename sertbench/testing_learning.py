@@ -10,11 +10,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from sertbench import testing_recipes as recipes
+from sertbench.compute import Compute
 from sertbench.errors import PluginError, few
 from sertbench.feature_spec import SAMPLE_RATE
 from sertbench.model import Choice, NeuralModel
 from sertbench.testing_sounds import CLASSES, FP32, LONGEST, Sounds, as_in_a_fit, features_of, inputs, make, step
-from sertbench.training import Compute, build, make_optimiser, train
+from sertbench.training import build, make_optimiser, train
 
 STEPS, LEARNT = 100, 0.5  # to learn by heart: at most so many steps, to this part of the loss of guessing
 

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sertbench.compute import Compute
 from sertbench.feature_spec import SAMPLE_RATE, FeatureSpec
 from sertbench.features import extract
 from sertbench.model import NeuralModel
-from sertbench.training import Compute, Network, Normaliser, Part, make_optimiser
+from sertbench.training import Network, Normaliser, Part, make_optimiser
 
 CLASSES = 4
 LONGEST = 1.2  # seconds of the longest whole utterance

@@ -18,12 +18,13 @@ import soundfile
 import torch
 
 from sertbench import crossval, executors
+from sertbench.compute import Compute
 from sertbench.errors import ConfigError, TrainingError, WorkerError
 from sertbench.feature_spec import log_mel
 from sertbench.feature_store import open_store
 from sertbench.fits import run_fit, run_prediction
 from sertbench.tasks import FitTask, PredictionTask
-from sertbench.training import Compute, EpochEnd
+from sertbench.training import EpochEnd
 
 PLUGIN = '''
 import os

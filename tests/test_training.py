@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sertbench import training
-from sertbench.errors import ConfigError, TrainingError
+from sertbench.compute import Compute
+from sertbench.errors import TrainingError
 from sertbench.feature_spec import mfcc
 from sertbench.model import NeuralModel, Recipe
 from sertbench.training import (
-    Compute,
     EpochEnd,
     Fitted,
     Network,
@@ -28,8 +28,6 @@ from sertbench.training import (
     make_optimiser,
     mixup,
     predict,
-    resolve_device,
-    resolve_precision,
     train,
     train_for,
 )
@@ -246,15 +244,6 @@ def test_class_weights_are_inverse_frequencies_with_mean_one_over_items() -> Non
     assert weights.tolist() == pytest.approx([4 / 6, 2.0])
     assert float(weights[unbalanced.targets].mean()) == pytest.approx(1.0)
     assert class_weights(RECIPE, unbalanced, 2, CPU) is None
-
-
-def test_devices_and_precisions_are_resolved_or_refused() -> None:
-    assert resolve_precision("fp32", "cpu") == "fp32"
-    assert resolve_precision("auto", "cpu") in {"fp32", "bf16"}
-    with pytest.raises(ConfigError, match="no precision is called 'fp17'"):
-        resolve_precision("fp17", "cpu")
-    with pytest.raises(ConfigError, match="no device is called 'gpu'"):
-        resolve_device("gpu")
 
 
 class Scripted(NeuralModel):
@@ -540,10 +529,3 @@ def test_bf16_computes_and_keeps_float32_weights() -> None:
     loop = train(network, RECIPE, Memory(), TRAIN, VAL, 0, Compute("cpu", "bf16"))
     assert np.isfinite(next(loop).loss)
     assert {p.dtype for p in network.parameters()} == {torch.float32}
-
-
-def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert Compute.resolve("auto", "fp32") == Compute("cpu", "fp32")
-    with pytest.raises(ConfigError, match=r"finds no CUDA device here\. Use --device cpu or auto"):
-        resolve_device("cuda")

@@ -1,0 +1,25 @@
+"""Devices and precisions: "auto" is resolved, what cannot be is refused in a sentence."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sertbench.compute import Compute, resolve_device, resolve_precision
+from sertbench.errors import ConfigError
+
+
+def test_devices_and_precisions_are_resolved_or_refused() -> None:
+    assert resolve_precision("fp32", "cpu") == "fp32"
+    assert resolve_precision("auto", "cpu") in {"fp32", "bf16"}
+    with pytest.raises(ConfigError, match="no precision is called 'fp17'"):
+        resolve_precision("fp17", "cpu")
+    with pytest.raises(ConfigError, match="no device is called 'gpu'"):
+        resolve_device("gpu")
+
+
+def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert Compute.resolve("auto", "fp32") == Compute("cpu", "fp32")
+    with pytest.raises(ConfigError, match=r"finds no CUDA device here\. Use --device cpu or auto"):
+        resolve_device("cuda")
