@@ -23,12 +23,22 @@ def resolve_precision(name: str, device: str) -> str:
     """Turn "auto", "fp32" or "bf16" into what is used: "auto" is bf16 where the hardware multiplies it natively."""
     if name not in ("auto", "fp32", "bf16"):
         raise ConfigError(unknown("precision", name, ("auto", "fp32", "bf16")))
-    if name != "auto":
-        return name
+    native = multiplies_bf16(device)
+    if name == "bf16" and not native:
+        what = "GPU" if device == "cuda" else "CPU"
+        raise ConfigError(
+            f"--precision bf16: this {what} does not multiply bfloat16 itself: it would be slower than fp32, and some "
+            "layers do not run at all. Use --precision auto or fp32"
+        )
+    return ("bf16" if native else "fp32") if name == "auto" else name
+
+
+def multiplies_bf16(device: str) -> bool:
+    """Whether the hardware multiplies bfloat16 natively: a GPU from Ampere on, a CPU with AVX-512 BF16 or AMX."""
     if device == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}  # torch >= 2.12
-    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "fp32"
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 @dataclass(frozen=True)

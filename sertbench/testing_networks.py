@@ -9,6 +9,7 @@ import torch
 from sertbench import testing_learning as learning
 from sertbench import testing_prediction as prediction
 from sertbench import testing_recipes as recipes
+from sertbench.compute import multiplies_bf16
 from sertbench.errors import PluginError
 from sertbench.model import NeuralModel
 from sertbench.testing import Check
@@ -95,6 +96,7 @@ CHECKS = (
 
 
 def checks(cls: type[NeuralModel]) -> tuple[Check, ...]:
-    """All checks; that of padding is for models of whole utterances."""
+    """All checks; that of padding is for models of whole utterances, that of bf16 for machines that compute in it."""
     whole = getattr(getattr(cls, "recipe", None), "window", None) is None
-    return tuple(check for check in CHECKS if whole or check.name != "padding")
+    applies = {"padding": whole, "bf16": multiplies_bf16("cpu")}
+    return tuple(check for check in CHECKS if applies.get(check.name, True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sertbench.compute import Compute, resolve_device, resolve_precision
+from sertbench.compute import Compute, multiplies_bf16, resolve_device, resolve_precision
 from sertbench.errors import ConfigError
 
 
@@ -23,3 +23,13 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) ->
     assert Compute.resolve("auto", "fp32") == Compute("cpu", "fp32")
     with pytest.raises(ConfigError, match=r"finds no CUDA device here\. Use --device cpu or auto"):
         resolve_device("cuda")
+
+
+def test_bf16_is_refused_where_the_cpu_would_only_emulate_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
+    assert not multiplies_bf16("cpu")
+    assert resolve_precision("auto", "cpu") == "fp32"
+    with pytest.raises(ConfigError, match=r"this CPU does not multiply bfloat16 itself.*Use --precision auto or fp32"):
+        resolve_precision("bf16", "cpu")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    assert resolve_precision("auto", "cpu") == resolve_precision("bf16", "cpu") == "bf16"
