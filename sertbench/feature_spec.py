@@ -10,7 +10,7 @@ SAMPLE_RATE = 16_000  # Hz: every corpus is brought to this rate by one resampli
 KINDS = {
     "mfcc": "mel-frequency cepstral coefficients, librosa's defaults at 16 kHz (GLAM uses 26)",
     "log_mel": "mel band energies in dB, Slaney bands",
-    "log_spectrogram": "power spectrum in dB",
+    "log_spectrogram": "power spectrum in dB; also of frames that are neither tapered nor centred (APCNN)",
 }
 
 
@@ -38,6 +38,21 @@ class FeatureSpec:
         return 1 + samples // self.hop_length
 
 
+@dataclass(frozen=True)
+class FramedSpec(FeatureSpec):
+    """A power spectrum of plain frames, as python_speech_features cuts them; a class of its own for its own setting.
+
+    Frames are rectangular and start at the first sample; the last one is filled up with zeros. Each is padded with
+    zeros to `n_fft` samples. Levels are dB below the loudest of all bins of the window (or utterance), kept or not.
+    """
+
+    frame_length: int = 640  # samples
+
+    def frames(self, samples: int) -> int:
+        """Frames T of a signal of `samples` samples: as many as it takes to hold them all."""
+        return 1 + max(0, -(-(samples - self.frame_length) // self.hop_length))
+
+
 def mfcc(n_mfcc: int = 26, **settings: Any) -> FeatureSpec:
     """MFCC; the defaults are librosa's at 16 kHz: 2048-sample frames every 512, 128 Slaney mel bands, 80 dB floor."""
     return FeatureSpec("mfcc", n_mfcc=n_mfcc, **settings)
@@ -51,3 +66,8 @@ def log_mel(n_mels: int = 64, n_fft: int = 512, hop_length: int = 160, **setting
 def log_spectrogram(n_fft: int = 512, hop_length: int = 160, n_bins: int | None = None, **settings: Any) -> FeatureSpec:
     """Power spectrum in dB; by default 257 bins of 32 ms frames every 10 ms."""
     return FeatureSpec("log_spectrogram", n_fft=n_fft, hop_length=hop_length, n_bins=n_bins, **settings)
+
+
+def framed_spectrogram(frame_length: int, hop_length: int, n_fft: int, n_bins: int) -> FramedSpec:
+    """Power spectrum in dB relative to the maximum, of rectangular frames that are not centred; see FramedSpec."""
+    return FramedSpec("log_spectrogram", n_fft, hop_length, n_bins=n_bins, top_db=None, frame_length=frame_length)

@@ -2,7 +2,8 @@
 
 Values are those of librosa 0.11 with its defaults: centred frames, zero padding, periodic Hann window, power spectrum,
 Slaney mel bands with area normalisation, 10 log10(max(E, 1e-10)), a floor `top_db` below the maximum of the window, and
-an orthonormal DCT-II. The floor belongs to one window (or whole utterance), so it is never taken over a batch.
+an orthonormal DCT-II. The floor belongs to one window (or whole utterance), so it is never taken over a batch. The
+frames of a `FramedSpec` are cut as python_speech_features cuts them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sertbench.feature_spec import SAMPLE_RATE, FeatureSpec
+from sertbench.feature_spec import SAMPLE_RATE, FeatureSpec, FramedSpec
 
 LEAST_POWER = 1e-10  # power_to_db's amin: -100 dB
 # Samples framed at a time. On a CPU the work arrays then stay in cache; a GPU wants large kernels.
@@ -40,6 +41,8 @@ def extract(spec: FeatureSpec, waves: Tensor) -> Tensor:
         levels = _decibels(spec, tables, waves[b : b + step], block)  # (b, T, M)
         if spec.top_db is not None:
             torch.maximum(levels, levels.amax((1, 2), keepdim=True) - spec.top_db, out=levels)
+        if isinstance(spec, FramedSpec):
+            levels = levels.sub_(levels.amax((1, 2), keepdim=True))[..., : spec.rows]
         rows = levels if tables.cosines is None else levels @ tables.cosines
         out[b : b + step] = rows.transpose(1, 2)
     return out
@@ -49,13 +52,15 @@ def extract(spec: FeatureSpec, waves: Tensor) -> Tensor:
 class _Tables:
     """Constants of a specification on one device."""
 
-    window: Tensor  #                                    (n_fft,); its precision is that of the transform
+    window: Tensor  #                                    (samples per frame,); its precision is that of the transform
     bands: tuple[tuple[slice, slice, Tensor], ...]  #    (bins, mel bands, weights) of groups of neighbouring bands
     cosines: Tensor | None  #                            (n_mels, n_mfcc)
 
 
 @cache
 def _tables(spec: FeatureSpec, device: torch.device) -> _Tables:
+    if isinstance(spec, FramedSpec):
+        return _Tables(torch.ones(spec.frame_length, dtype=torch.float64, device=device), (), None)
     window = torch.hann_window(spec.n_fft, dtype=torch.float64).to(device)
     if spec.kind == "log_spectrogram":
         # Float32's rounding reaches the nulls of a spectrum, where a single bin has no neighbours to hide it.
@@ -104,23 +109,25 @@ def dct(n_mfcc: int, n_mels: int) -> np.ndarray:
 def _decibels(spec: FeatureSpec, tables: _Tables, waves: Tensor, block: int) -> Tensor:
     """Levels (B, T, M) in dB, without the floor; M bands or bins. `block` is the most frames transformed at a time."""
     B, N = waves.shape
-    T, bins, half = spec.frames(N), spec.n_fft // 2 + 1, spec.n_fft // 2
-    M = spec.n_mels if tables.bands else spec.rows
+    T, bins, size = spec.frames(N), spec.n_fft // 2 + 1, len(tables.window)
+    framed_only = isinstance(spec, FramedSpec)
+    M = spec.n_mels if tables.bands else bins if framed_only else spec.rows
     real, device = tables.window.dtype, waves.device
-    padded = _scratch.take("padded", (B, N + 2 * half), torch.float32, device)
-    padded[:, :half] = 0.0
-    padded[:, half : half + N] = waves
-    padded[:, half + N :] = 0.0
-    frames = padded.unfold(1, spec.n_fft, spec.hop_length)
+    before, total = (0, (T - 1) * spec.hop_length + size) if framed_only else (size // 2, N + 2 * (size // 2))
+    padded = _scratch.take("padded", (B, total), torch.float32, device)
+    padded[:, :before] = 0.0
+    padded[:, before : before + N] = waves
+    padded[:, before + N :] = 0.0
+    frames = padded.unfold(1, size, spec.hop_length)
     levels = _scratch.take("levels", (B, T, M), torch.float32, device)
     for t in range(0, T, block):
         part = frames[:, t : t + block]
         n = part.shape[1]
-        framed = _scratch.take("framed", (B, n, spec.n_fft), real, device)
+        framed = _scratch.take("framed", (B, n, size), real, device)
         torch.mul(part, tables.window, out=framed)
         power = _scratch.take("power", (B * n, bins), real, device)
         # No `out`: the transform would copy into it. Squares of all parts, then their sum: abs() is five times slower.
-        squares = torch.view_as_real(torch.fft.rfft(framed)).view(B * n, bins, 2).square_()
+        squares = torch.view_as_real(torch.fft.rfft(framed, spec.n_fft)).view(B * n, bins, 2).square_()
         torch.add(squares[..., 0], squares[..., 1], out=power)
         here = levels[:, t : t + n].view(B * n, M)
         if not tables.bands:

@@ -1,7 +1,8 @@
 """What can change a fit, as far as it is code: the plug-in's file, the shared blocks that it uses, the training loop.
 
 Code is hashed as its syntax tree without docstrings: a comment, a docstring or a new block for somebody else changes
-nothing, so finished fits stay valid.
+nothing, so finished fits stay valid. Shared blocks are what stands in the modules `sertbench/*layers.py`; a block's name
+occurs once in all of them.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import hashlib
 import inspect
 from pathlib import Path
 
-from sertbench import compute, layers, training
+from sertbench import compute, training
 
-LAYERS = "sertbench.layers"
+# Modules of shared blocks -> their files.
+BLOCKS = {f"sertbench.{path.stem}": str(path) for path in sorted(Path(__file__).parent.glob("*layers.py"))}
 
 
 def model_code_sha256(cls: type) -> str:
-    """Hash of a model's file, of the blocks of `sertbench.layers` that it imports (and theirs), and of the loop."""
+    """Hash of a model's file, of the shared blocks that it imports (and theirs), and of the training loop."""
     return file_code_sha256(inspect.getfile(cls), cls.__module__)
 
 
@@ -27,8 +29,9 @@ def file_code_sha256(file: str, module: str = "") -> str:
     """As `model_code_sha256`, for the file of a model. `module` keeps apart what a file was before it was edited."""
     del module
     own = parse(file)
-    shared = definitions(parse(str(layers.__file__)))
-    used = closure(imported_blocks(own, set(shared)), shared)
+    modules = {name: definitions(parse(path)) for name, path in BLOCKS.items()}
+    shared = {name: code for blocks in modules.values() for name, code in blocks.items()}
+    used = closure(imported_blocks(own, {module: set(blocks) for module, blocks in modules.items()}), shared)
     loop = [parse(str(module.__file__)) for module in (training, compute)]
     code = [own, *(shared[name] for name in sorted(used)), *loop]
     return hashlib.sha256("\n".join(map(ast.dump, code)).encode()).hexdigest()
@@ -55,21 +58,22 @@ def definitions(module: ast.Module) -> dict[str, ast.stmt]:
     return found
 
 
-def imported_blocks(plugin: ast.Module, known: set[str]) -> set[str]:
-    """The names that a plug-in takes from the shared blocks; all of them if it imports the module as a whole."""
+def imported_blocks(plugin: ast.Module, known: dict[str, set[str]]) -> set[str]:
+    """The names that a plug-in takes from modules of shared blocks; all of a module that it imports as a whole."""
     names: set[str] = set()
     for node in ast.walk(plugin):
-        if isinstance(node, ast.ImportFrom) and node.module == LAYERS:
-            names |= known if node.names[0].name == "*" else {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module == "sertbench":
-            names |= known if any(alias.name == "layers" for alias in node.names) else set()
-        elif isinstance(node, ast.Import) and any(alias.name == LAYERS for alias in node.names):
-            names |= known
-    return names & known
+        if isinstance(node, ast.ImportFrom) and node.module in known:
+            blocks = known[node.module]
+            names |= blocks if node.names[0].name == "*" else blocks & {alias.name for alias in node.names}
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            package = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+            for alias in node.names:
+                names |= known.get(package + alias.name, set())
+    return names
 
 
 def closure(names: set[str], known: dict[str, ast.stmt]) -> set[str]:
-    """The names, and every name of the module that they lead to."""
+    """The names, and every known name that they lead to."""
     reached: set[str] = set()
     todo = list(names)
     while todo:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -82,6 +84,42 @@ class MultiScaleTrunk(nn.Module):
         x = functional.max_pool2d(self.block2(x), 2)
         features: Tensor = self.head(self.block3(x))
         return features
+
+
+class TwoFilterTrunk(nn.Module):
+    """The convolutional body of APCNN, MHCNN and AACNN: (B, F, T) to (B, 80, H', W').
+
+    Li et al., INTERSPEECH 2018: a tall (10x2) and a wide (2x8) filter bank read the same input; their maps are stacked
+    along the channels (8 each) or along the height (16 each). Four 3x3 convolutions follow, the first two with a 2x2
+    max-pool.
+    """
+
+    channels = 80
+
+    def __init__(self, along_height: bool = False) -> None:
+        super().__init__()
+        self.axis = 2 if along_height else 1
+        filters = 16 if along_height else 8
+        self.tall = ConvBNReLU(1, filters, (10, 2), (4, 0))
+        self.wide = ConvBNReLU(1, filters, (2, 8), (0, 3))
+        widths = (16, 32, 48, 64, self.channels)
+        self.blocks = nn.ModuleList(ConvBNReLU(c_in, c_out, 3, 1) for c_in, c_out in pairwise(widths))
+        self.to(memory_format=torch.channels_last)
+
+    def positions(self, input_shape: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the output map for an input of (F, T)."""
+        height, width = (side - 1 for side in input_shape)
+        return height * self.axis // 4, width // 4
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (B, F, T), F >= 5, T >= 5 (along the height: F >= 3)."""
+        x = x[:, None]
+        x = torch.cat([self.tall(x), self.wide(x)], self.axis).contiguous(memory_format=torch.channels_last)
+        for i, block in enumerate(self.blocks):
+            x = block(x)
+            if i < 2:
+                x = functional.max_pool2d(x, 2)
+        return x
 
 
 class GatedMLP(nn.Module):

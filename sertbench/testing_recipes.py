@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import optuna
 
 from sertbench.errors import PluginError
-from sertbench.feature_spec import KINDS, FeatureSpec
+from sertbench.feature_spec import KINDS, FeatureSpec, FramedSpec
 from sertbench.model import Choice, Model, Recipe
 
 # field -> (may it have this value?, what it must be)
@@ -79,6 +79,8 @@ def feature_faults(spec: object) -> Iterator[str]:
         yield f"features = {spec}: n_fft, hop_length and the number of rows must be positive"
     if spec.kind == "mfcc" and spec.n_mfcc > spec.n_mels:
         yield f"features: {spec.n_mfcc} coefficients of {spec.n_mels} mel bands; n_mfcc can be n_mels at most"
+    if isinstance(spec, FramedSpec) and not 1 <= spec.frame_length <= spec.n_fft:
+        yield f"features.frame_length = {spec.frame_length}: must be 1 to n_fft = {spec.n_fft}"
     if spec.n_bins is not None and spec.n_bins > spec.n_fft // 2 + 1:
         yield f"features.n_bins = {spec.n_bins}: n_fft = {spec.n_fft} gives {spec.n_fft // 2 + 1}"
 

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 
 import librosa
 import numpy as np
 import pytest
 import torch
 
-from sertbench.feature_spec import FeatureSpec, log_mel, log_spectrogram, mfcc
+from sertbench.feature_spec import FeatureSpec, FramedSpec, framed_spectrogram, log_mel, log_spectrogram, mfcc
 from sertbench.features import dct, extract, mel_bands
 
 SPECS = [
@@ -21,6 +22,8 @@ SPECS = [
     log_spectrogram(),
     log_spectrogram(n_fft=800, hop_length=160, n_bins=200),
 ]
+
+APCNN = framed_spectrogram(frame_length=640, hop_length=160, n_fft=3198, n_bins=400)
 
 
 def name(spec: FeatureSpec) -> str:
@@ -102,10 +105,53 @@ def test_the_dct_is_orthonormal():
     np.testing.assert_allclose(rows @ rows.T, np.eye(128), atol=1e-12)
 
 
+def framed(spec: FramedSpec, wave: np.ndarray) -> np.ndarray:
+    """The definition, frame by frame."""
+    wave = np.pad(wave.astype(np.float64), (0, spec.frame_length))  # the last frame is filled up
+    starts = spec.hop_length * np.arange(spec.frames(len(wave) - spec.frame_length))
+    frames = np.stack([wave[start : start + spec.frame_length] for start in starts])
+    power = np.abs(np.fft.fft(frames, spec.n_fft)) ** 2
+    levels = 10 * np.log10(np.maximum(power, 1e-10))
+    return (levels - levels.max())[:, : spec.n_bins].T
+
+
+# Samples: a window of 2 s, an utterance whose last frame is not full, one sample more than full frames, and too few.
+@pytest.mark.parametrize("samples", [32_000, 31_111, 32_001, 300])
+def test_framed_spectrograms_are_their_definition(samples):
+    waves = batch(*(speech(2.1, seed, level)[:samples] for seed, level in ((0, 0.3), (1, 0.01))))
+
+    values = extract(APCNN, waves).numpy()
+
+    expected = np.stack([framed(APCNN, wave) for wave in waves.numpy()])
+    np.testing.assert_allclose(values, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_framed_spectrograms_of_two_seconds_are_400_by_197_and_below_the_loudest_bin():
+    t = np.arange(32_000) / 16_000
+    low, high = (np.sin(2 * np.pi * f * t).astype(np.float32) for f in (500, 5000))
+
+    within, beyond = extract(APCNN, batch(low, high)).numpy()
+
+    assert within.shape == (400, 197)
+    assert within.max() == 0  # at 5 Hz per bin
+    assert abs(int(within.max(1).argmax()) - 100) <= 1
+    assert beyond.max() < -30  # the maximum is at 5 kHz, above the 2 kHz that are kept
+
+
+def test_settings_of_framed_spectrograms_change_neither_the_others_nor_their_keys_in_the_cache():
+    settings = asdict(log_spectrogram())
+    assert set(settings) == {"kind", "n_fft", "hop_length", "n_mels", "n_mfcc", "n_bins", "top_db"}
+    assert set(asdict(APCNN)) == set(settings) | {"frame_length"}
+
+
+def test_a_framed_spectrogram_of_silence_is_finite():
+    assert (extract(APCNN, torch.zeros(2, 16_000)) == 0).all()
+
+
 # --- each row as if it were alone
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=name)
+@pytest.mark.parametrize("spec", [*SPECS, APCNN], ids=name)
 def test_a_row_does_not_depend_on_its_batch(spec):
     waves = batch(*(speech(1.8, seed) for seed in range(5)))
 
@@ -148,7 +194,7 @@ def test_silence_is_finite_and_constant_in_time(spec):
 
 
 @pytest.mark.parametrize("samples", [1, 511, 512, 28_799, 28_800])
-@pytest.mark.parametrize("spec", SPECS, ids=name)
+@pytest.mark.parametrize("spec", [*SPECS, APCNN], ids=name)
 def test_rows_and_frames_are_what_the_specification_says(spec, samples):
     assert extract(spec, torch.zeros(3, samples)).shape == (3, spec.rows, spec.frames(samples))
 
@@ -162,7 +208,7 @@ def test_windows_of_one_signal_need_no_copies():
     assert torch.equal(overlapping, copied)
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=name)
+@pytest.mark.parametrize("spec", [*SPECS, APCNN], ids=name)
 def test_a_later_call_changes_neither_input_nor_earlier_results(spec):
     waves = batch(speech(1.8))
     untouched = waves.clone()
@@ -187,7 +233,7 @@ def test_threads_do_not_disturb_each_other():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("spec", SPECS, ids=name)
+@pytest.mark.parametrize("spec", [*SPECS, APCNN], ids=name)
 def test_a_gpu_gives_the_same_values(spec):
     waves = batch(speech(1.8), speech(1.8, seed=1))
 

@@ -16,6 +16,9 @@ from sertbench import plugins
 GOLDEN = Path(__file__).parent / "golden"
 REFERENCE = json.loads((GOLDEN / "glam_reference.json").read_text())
 VALUES = dict(np.load(GOLDEN / "glam_reference.npz"))
+# Relative. Unscaled scores reach 28,000 in multiscale_aa, and a softmax turns their rounding in float32 (0.002) into
+# 1e-4 of the logits: the published ones are 1.1e-4 from those in float64, and so are ours.
+CLOSE = {"multiscale_aa": 2e-4}
 ROUNDING = 1e-5  # gradients below this are rounding noise: a bias before batch normalisation has none in truth
 
 # How the published tensor names are spelt here: (pattern, replacement), all that match are applied in order.
@@ -41,8 +44,26 @@ GMLP = [
     (r"sgu\.weight", "mix"),
     (r"sgu\.bias", "mix_bias"),
 ]
-# published name -> (plug-in, renaming)
-NETWORKS = {"glam": ("glam", TRUNK + GMLP)}
+BASELINE = [  # the body of the three networks that GLAM is compared with
+    (r"^conv1a\.", "trunk.tall.conv."),
+    (r"^bn1a\.", "trunk.tall.norm."),
+    (r"^conv1b\.", "trunk.wide.conv."),
+    (r"^bn1b\.", "trunk.wide.norm."),
+    *((rf"^conv{i}\.", f"trunk.blocks.{i - 2}.conv.") for i in range(2, 6)),
+    *((rf"^bn{i}\.", f"trunk.blocks.{i - 2}.norm.") for i in range(2, 6)),
+    (r"^fc\.", "classify."),
+]
+HEADS = [(r"^attention_(query|key|value)\.(\d)\.", r"attend.heads.\2.\1.")]
+# published name, which is the plug-in's, too -> renaming
+NETWORKS = {
+    "glam": TRUNK + GMLP,
+    "multiscale": TRUNK,
+    "multiscale_mha": TRUNK + HEADS,
+    "multiscale_aa": TRUNK,
+    "mhcnn": BASELINE + HEADS,
+    "aacnn": BASELINE,
+    "apcnn": BASELINE,
+}
 
 networks = pytest.mark.parametrize("name", NETWORKS)
 
@@ -61,12 +82,11 @@ def published(k: int, shape: list[int], kind: str, scale: float | None) -> np.nd
 
 def network(name: str) -> torch.nn.Module:
     """Our network with the published weights."""
-    plugin, rules = NETWORKS[name]
-    model = plugins.load_model(plugin).cls((26, 57), 4)
+    model = plugins.load_model(name).cls((26, 57), 4)
     state = {key: value for key, value in model.state_dict().items() if key.endswith("num_batches_tracked")}
     own = model.state_dict()
     for k, (tensor, shape, kind, scale, _) in enumerate(REFERENCE[name]["tensors"]):
-        key = renamed(tensor, rules)
+        key = renamed(tensor, NETWORKS[name])
         state[key] = torch.from_numpy(published(k, shape, kind, scale)).reshape(own[key].shape)
     model.load_state_dict(state)
     return model
@@ -74,6 +94,10 @@ def network(name: str) -> torch.nn.Module:
 
 def golden(key: str) -> torch.Tensor:
     return torch.from_numpy(VALUES[key])
+
+
+def test_every_published_network_is_here():
+    assert set(NETWORKS) == set(REFERENCE)
 
 
 @networks
@@ -87,7 +111,7 @@ def test_evaluation_gives_the_published_logits(name):
     with torch.no_grad():
         logits = model(golden("x")[:, 0])
     expected = golden(f"{name}/logits_eval")
-    assert (logits - expected).abs().max() <= 1e-4 * expected.abs().max()
+    assert (logits - expected).abs().max() <= CLOSE.get(name, 1e-4) * expected.abs().max()
 
 
 @networks
@@ -103,7 +127,7 @@ def test_training_gives_the_published_loss_and_gradients(name):
     assert loss.item() == pytest.approx(float(VALUES[f"{name}/loss_train"]), rel=1e-3)
     ours = {key: float(p.grad.norm()) for key, p in model.named_parameters()}
     rows = REFERENCE[name]["tensors"]
-    theirs = {renamed(tensor, NETWORKS[name][1]): norm for tensor, *_, norm in rows if norm is not None}
+    theirs = {renamed(tensor, NETWORKS[name]): norm for tensor, *_, norm in rows if norm is not None}
     assert ours == pytest.approx(theirs, rel=1e-3, abs=ROUNDING)
 
 

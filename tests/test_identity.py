@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sertbench import identity
+from sertbench import identity, plugins
 
 LAYERS = '''
 """Blocks."""
@@ -45,7 +45,7 @@ def digest(tmp_path: Path, plugin: str, layers: str, monkeypatch: pytest.MonkeyP
     own, shared = tmp_path / "net.py", tmp_path / "layers.py"
     own.write_text(plugin)
     shared.write_text(layers)
-    monkeypatch.setattr(identity.layers, "__file__", str(shared))
+    monkeypatch.setattr(identity, "BLOCKS", {"sertbench.layers": str(shared)})
     identity.file_code_sha256.cache_clear()
     try:
         return identity.file_code_sha256(str(own))
@@ -90,11 +90,59 @@ def test_a_shared_block_counts_if_the_plugin_leads_to_it(
 
 
 @pytest.mark.parametrize(
-    "statement", ["import sertbench.layers", "from sertbench import layers", "from sertbench.layers import *"]
+    ("statement", "names"),
+    [
+        ("import sertbench.layers", {"Inner", "Other"}),
+        ("from sertbench import layers", {"Inner", "Other"}),
+        ("from sertbench.layers import *", {"Inner", "Other"}),
+        ("from sertbench.layers import Inner as Mine", {"Inner"}),
+        ("from sertbench import more_layers, layers as blocks", {"Inner", "Other", "Third"}),
+        ("import sertbench.more_layers as more, numpy", {"Third"}),
+        ("from sertbench.more_layers import Third\nfrom sertbench.layers import Other", {"Other", "Third"}),
+        ("from sertbench.model import Inner", set()),
+        ("from . import layers", set()),
+    ],
 )
-def test_a_plugin_that_imports_all_blocks_depends_on_all(statement: str) -> None:
-    plugin = ast.parse(f"{statement}\n")
-    assert identity.imported_blocks(plugin, {"Inner", "Other"}) == {"Inner", "Other"}
+def test_imports_of_blocks_are_found(statement: str, names: set[str]) -> None:
+    known = {"sertbench.layers": {"Inner", "Other"}, "sertbench.more_layers": {"Third"}}
+    assert identity.imported_blocks(ast.parse(f"{statement}\n"), known) == names
+
+
+def test_a_block_counts_across_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = (
+        "from sertbench.layers import Outer\n\n\nclass Third:\n    def run(self, x):\n        return Outer().run(x)\n"
+    )
+    plugin, one, two = tmp_path / "net.py", tmp_path / "layers.py", tmp_path / "more_layers.py"
+    plugin.write_text("from sertbench.more_layers import Third\n")
+    two.write_text(more)
+    monkeypatch.setattr(identity, "BLOCKS", {"sertbench.layers": str(one), "sertbench.more_layers": str(two)})
+    digests = []
+    for layers in (
+        LAYERS,
+        LAYERS.replace("SCALE = 2", "SCALE = 3"),
+        LAYERS.replace("        return x\n", "        return -x\n"),
+    ):
+        one.write_text(layers)
+        identity.file_code_sha256.cache_clear()
+        digests.append(identity.file_code_sha256(str(plugin)))
+    identity.file_code_sha256.cache_clear()
+    assert digests[0] != digests[1]
+    assert digests[0] == digests[2]
+
+
+def test_every_module_of_blocks_is_known_and_names_each_block_once() -> None:
+    assert {"sertbench.layers", "sertbench.attention_layers"} <= set(identity.BLOCKS)
+    names = [name for path in identity.BLOCKS.values() for name in identity.definitions(identity.parse(path))]
+    assert len(names) == len(set(names))
+
+
+def test_networks_of_built_in_models_come_from_modules_of_blocks() -> None:
+    """Whatever else of sertbench a model file imports holds no network, so its code need not be in a fit's identity."""
+    others = {"sertbench.corpus", "sertbench.errors", "sertbench.feature_spec", "sertbench.model"}
+    for path in (plugins.find("models", name).path for name in plugins.names("models")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("sertbench"):
+                assert node.module in others | set(identity.BLOCKS), f"{path.name} imports {node.module}"
 
 
 def test_the_training_loop_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,69 @@
+"""Multi-scale CNN with multi-head attention, of the GLAM paper."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from sertbench.attention_layers import HeadFusion
+from sertbench.feature_spec import mfcc
+from sertbench.layers import MultiScaleTrunk
+from sertbench.model import Choice, NeuralModel, Recipe
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+
+
+class MultiScaleMHA(NeuralModel):
+    """Multi-scale residual CNN on MFCC with four attention heads in place of GLAM's global-aware block.
+
+    Zhu & Li, "Speech Emotion Recognition with Global-Aware Fusion on Multi-Scale Feature Representation", ICASSP 2022,
+    ablation "Multi-scale + MHA". The function is that of `MHResMultiConv3` of the authors' released code (879,076
+    parameters for 26 x 57 inputs and 4 classes). What is called multi-head attention weighs the channels of each
+    position by a softmax of query times key, element by element: no position attends to another one.
+    """
+
+    paper = (
+        "Zhu & Li, Speech Emotion Recognition with Global-Aware Fusion on Multi-Scale Feature Representation, "
+        "ICASSP 2022"
+    )
+    family = "CNN + attention"
+    year = 2022
+    recipe = Recipe(
+        features=mfcc(26),
+        window=1.8,
+        hop=0.2,
+        normalise="none",
+        optimiser="adam",
+        learning_rate=1e-3,
+        weight_decay=1e-6,
+        schedule="exponential",
+        gamma=0.95,
+        epochs=50,
+        batch_size=128,
+        mixup=0.5,
+        average="logits",
+    )
+
+    def __init__(self, input_shape: tuple[int, int], n_classes: int) -> None:
+        super().__init__(input_shape, n_classes)
+        height, width = MultiScaleTrunk.positions(input_shape)
+        self.trunk = MultiScaleTrunk()
+        self.classify = nn.Linear(64 * 4 * height * width, n_classes)
+        self.attend = HeadFusion(MultiScaleTrunk.channels, width=64, heads=4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, n_classes) of x (B, F, T), F >= 2, T >= 4."""
+        logits: Tensor = self.classify(self.attend(self.trunk(x)).flatten(1))
+        return logits
+
+    @classmethod
+    def search_space(cls, trial: BaseTrial) -> Choice:
+        """Training settings around the published ones."""
+        return {
+            "learning_rate": trial.suggest_float("learning_rate", 1e-4, 3e-3, log=True),
+            "weight_decay": trial.suggest_float("weight_decay", 1e-7, 1e-3, log=True),
+            "mixup": trial.suggest_float("mixup", 0.0, 1.0),
+            "batch_size": trial.suggest_categorical("batch_size", [32, 64, 128]),
+        }
