@@ -1,8 +1,8 @@
 """What can change a fit, as far as it is code: the plug-in's file, the shared blocks that it uses, the training loop.
 
 Code is hashed as its syntax tree without docstrings: a comment, a docstring or a new block for somebody else changes
-nothing, so finished fits stay valid. Shared blocks are what stands in the modules `sertbench/*layers.py`; a block's name
-occurs once in all of them.
+nothing, so finished fits stay valid. Shared blocks stand in the modules `sertbench/*layers.py`; a block's name occurs
+once in all of them.
 """
 
 from __future__ import annotations

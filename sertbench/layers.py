@@ -220,10 +220,14 @@ class BLSTM(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Read x (B, T, D); steps past an utterance's length hold no meaning."""
-        steps = torch.arange(x.shape[1], device=x.device)
-        reversed_steps = torch.where(valid_frames(lengths, x.shape[1]), lengths[:, None] - 1 - steps, steps)
-        back = reorder(self.back(reorder(x, reversed_steps))[0], reversed_steps)
+        back = reverse_steps(self.back(reverse_steps(x, lengths))[0], lengths)
         return torch.cat([self.ahead(x)[0], back], 2)
+
+
+def reverse_steps(x: Tensor, lengths: Tensor) -> Tensor:
+    """Turn each utterance of x (B, T, D) back to front, from its own last step; steps past its length stay."""
+    steps = torch.arange(x.shape[1], device=x.device)
+    return reorder(x, torch.where(valid_frames(lengths, x.shape[1]), lengths[:, None] - 1 - steps, steps))
 
 
 def reorder(x: Tensor, steps: Tensor) -> Tensor:
