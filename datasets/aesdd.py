@@ -52,6 +52,7 @@ class Aesdd(Corpus):
     licence = "see the terms on the page of the publisher; copies elsewhere say CC BY 4.0"
     access = "Download it from http://m3c.web.auth.gr/research/aesdd-speech-emotion-recognition/ and unpack it."
     language = "Greek"
+    hours = 0.69
     layout = "folders anger, disgust, fear, happiness and sadness with files such as anger/a03 (3).wav"
     labels = LABELS
     label_sets = (

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
-from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
+from sertbench.corpus import Archive, Corpus, LabelSet, Utterance, wav_files
 from sertbench.errors import CorpusError
 from sertbench.protocol_rules import RANDOM10, BlockFolds
 from sertbench.protocols import GroupFolds
@@ -80,8 +80,19 @@ class Ased(Corpus):
         "and Classification Benchmark. ACM Transactions on Asian and Low-Resource Language Information Processing, 2022"
     )
     licence = "not stated; the authors call it freely available, and ask for the citation"
-    access = "Type `git clone https://github.com/Ethio2021/ASED_V1.git`; what is packed in it is to be unpacked."
+    access = "Type `git clone https://github.com/Ethio2021/ASED_V1.git`."
     language = "Amharic"
+    n_speakers = 65
+    hours = 2.11
+    archives = (
+        Archive(
+            "https://codeload.github.com/Ethio2021/ASED_V1/tar.gz/30fee0345cbd37e12dd725fbe69f90522cffb046",
+            "ASED_V1.tar.gz",
+            "git:99228fa8bc3ba16bb0d5fa3d6e68405531a903cd",
+            size=242_698_387,
+            inside="ASED_V1-30fee0345cbd37e12dd725fbe69f90522cffb046",
+        ),
+    )
     layout = "five folders such as 05Angry with 2474 files in all, such as 05Angry/a5-03-01-02-50.wav"
     labels = LABELS
     label_sets = (

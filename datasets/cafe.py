@@ -56,6 +56,7 @@ class Cafe(Corpus):
         "https://zenodo.org/records/1478765 and unpack it."
     )
     language = "French"
+    hours = 1.16
     layout = "seven folders such as Peur/Fort with 936 files in all, such as 12-P-2-5.wav (192 kHz: 12-P-2-5.aiff)"
     labels = LABELS
     label_sets = (

@@ -40,6 +40,8 @@ class Casia(Corpus):
         "Ask the Chinese Linguistic Data Consortium, http://www.chineseldc.org, for the CASIA emotional speech corpus."
     )
     language = "Mandarin"
+    release = "request"
+    hours = 0.64
     layout = (
         "four folders of speakers, each with six folders of emotions with 50 files, such as liuchanhg/angry/201.wav"
     )

@@ -86,6 +86,7 @@ class CremaD(Corpus):
         "A zip file of that page holds pointers instead of audio."
     )
     language = "English"
+    hours = 5.26
     layout = (
         "folders AudioWAV with 7442 files such as 1001_IEO_HAP_LO.wav, and processedResults with summaryTable.csv "
         "(which emotion listeners heard)"

@@ -33,6 +33,7 @@ class Demo(Corpus):
     licence = "MIT, as sertbench itself"
     access = "Nothing to get: leave out --data and sertbench writes it into its cache."
     language = "none"
+    hours = 0.13
     layout = "384 files such as f1-s01-angry.wav"
     labels = LABELS
     label_sets = (

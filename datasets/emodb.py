@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
+from sertbench.corpus import Archive, Corpus, LabelSet, Utterance, wav_files
 from sertbench.errors import CorpusError
 from sertbench.protocol_rules import RANDOM10, BlockFolds
 from sertbench.protocols import GroupFolds
@@ -67,9 +67,19 @@ class EmoDB(Corpus):
         "F. Burkhardt, A. Paeschke, M. Rolfes, W. Sendlmeier, B. Weiss: A database of German emotional speech. "
         "Interspeech 2005, 1517-1520"
     )
-    licence = "free for research (emodb.bilderbar.info); redistributed by audEERING as emodb 1.x under CC0 1.0"
+    licence = "free for research (emodb.bilderbar.info); redistributed by audEERING (CC BY 4.0; its tables say CC0 1.0)"
     access = "Download http://emodb.bilderbar.info/download/download.zip and unpack it."
     language = "German"
+    hours = 0.41
+    archives = (
+        Archive(  # audEERING's emodb 1.3.0: release 1 with tables beside the folder `wav`
+            "https://zenodo.org/records/7447302/files/emodb.zip",
+            "emodb.zip",
+            "md5:9d21362dbc5676ef3ab4745d83ced0db",
+            size=39_981_818,
+            inside="emodb",
+        ),
+    )
     layout = "a folder `wav` with 535 files such as 03a01Fa.wav"
     labels = LABELS
     label_sets = (

@@ -49,6 +49,7 @@ class Emovo(Corpus):
     licence = "CC BY-NC-SA 4.0"
     access = "Download EMOVO from http://voice.fub.it (often out of reach; the authors share a copy) and unpack it."
     language = "Italian"
+    hours = 0.51
     layout = "six folders f1 to f3 and m1 to m3 with 98 files each, such as f2/gio-f2-b2.wav"
     labels = LABELS
     label_sets = (

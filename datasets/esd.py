@@ -50,6 +50,8 @@ class Esd(Corpus):
         "links to and unpack it."
     )
     language = "Mandarin, English"
+    release = "form"
+    hours = 29.07
     layout = "20 folders 0001 to 0020, each with five folders of 350 files, such as 0011/Angry/0011_000351.wav"
     labels = LABELS
     label_sets = (

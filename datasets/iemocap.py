@@ -73,6 +73,8 @@ class Iemocap(Corpus):
     licence = "signed licence of the University of Southern California; academic research; no redistribution"
     access = "Ask USC SAIL at https://sail.usc.edu/iemocap/iemocap_release.htm and unpack IEMOCAP_full_release."
     language = "English"
+    release = "request"
+    hours = 6.99
     layout = (
         "Session1 to Session5, each with sentences/wav/<dialogue>/<turn>.wav and dialog/EmoEvaluation/<dialogue>.txt"
     )

@@ -40,6 +40,7 @@ class JLCorpus(Corpus):
     licence = "open; see the page of the corpus (copies name CC0 1.0, others ODC-By)"
     access = "Download https://www.kaggle.com/datasets/tli725/jl-corpus and unpack it."
     language = "English"
+    hours = 1.41
     layout = (
         "a folder `Raw JL corpus (unchecked and unannotated)/JL(wav+txt)` with 2400 files such as "
         "male2_concerned_6b_1.wav"

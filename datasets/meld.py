@@ -17,7 +17,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from sertbench.corpus import Corpus, LabelSet, Utterance, audio_files
+from sertbench.corpus import Archive, Corpus, LabelSet, Utterance, audio_files
 from sertbench.errors import CorpusError, few
 from sertbench.protocol_rules import OfficialSplit, SpeakerFolds
 
@@ -57,6 +57,16 @@ class Meld(Corpus):
     licence = "GPL-3.0 for annotations and code; the episodes are their owner's"
     access = "Download http://web.eecs.umich.edu/~mihalcea/downloads/MELD.Raw.tar.gz; unpack it and the archives in it."
     language = "English"
+    archives = (
+        Archive(
+            "https://huggingface.co/datasets/declare-lab/MELD/resolve/9abc51ee7903424ffb971297608aa6d3d0de3bfa/"
+            "MELD.Raw.tar.gz",
+            "MELD.Raw.tar.gz",
+            "sha256:a56b4407d574195cbce470d86f9c9d72fcfea59b0e34502ecd4babee4a5c613e",
+            size=10_878_146_150,
+            nested=True,
+        ),
+    )
     layout = (
         "train_sent_emo.csv, dev_sent_emo.csv and test_sent_emo.csv, and a folder each for train, dev and test with "
         "the sound of the videos, such as train/dia0_utt0.wav (or flac)"

@@ -51,6 +51,8 @@ class MspImprov(Corpus):
     licence = "signed licence of the University of Texas at Dallas; academic research; no redistribution"
     access = "Ask the MSP lab at https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Improv.html"
     language = "English"
+    release = "request"
+    n_speakers = 12
     layout = "Evalution.txt (or Evaluation.txt), and wav files such as session1/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav"
     labels = LABELS
     label_sets = (

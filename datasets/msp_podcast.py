@@ -54,6 +54,7 @@ class MspPodcast(Corpus):
     licence = "signed licence of the University of Texas at Dallas; no redistribution"
     access = "Ask the MSP lab at https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Podcast.html"
     language = "English"
+    release = "request"
     layout = (
         "Labels/labels_consensus.csv, Audios with files such as MSP-PODCAST_0001_0008.wav, and the readme.txt and "
         "Partition.txt of the release"

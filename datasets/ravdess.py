@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
-from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
+from sertbench.corpus import Archive, Corpus, LabelSet, Utterance, wav_files
 from sertbench.errors import CorpusError, few
 from sertbench.protocol_rules import BlockFolds, RandomFolds, SharedValidation
 from sertbench.protocols import GroupFolds
@@ -48,11 +48,17 @@ class Ravdess(Corpus):
         "PLoS ONE 13(5): e0196391, 2018"
     )
     licence = "CC BY-NC-SA 4.0"
-    access = (
-        "Download Audio_Speech_Actors_01-24.zip (208,468,073 bytes, md5 bc696df654c87fed845eb13823edef8a) from "
-        "https://zenodo.org/records/1188976 and unpack it."
-    )
+    access = "Download Audio_Speech_Actors_01-24.zip from https://zenodo.org/records/1188976 and unpack it."
     language = "English"
+    hours = 1.48
+    archives = (
+        Archive(
+            "https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip",
+            "Audio_Speech_Actors_01-24.zip",
+            "md5:bc696df654c87fed845eb13823edef8a",
+            size=208_468_073,
+        ),
+    )
     layout = "24 folders Actor_01 to Actor_24 with 60 files each, such as Actor_01/03-01-01-01-01-01-01.wav"
     labels = LABELS
     label_sets = (

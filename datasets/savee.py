@@ -39,6 +39,8 @@ class Savee(Corpus):
     licence = "free for research, after registration; no redistribution"
     access = "Register at http://kahlan.eps.surrey.ac.uk/savee and unpack AudioData.zip."
     language = "English"
+    release = "form"
+    hours = 0.51
     layout = "four folders DC, JE, JK and KL with 120 files each, such as DC/a01.wav, or 480 files such as DC_a01.wav"
     labels = LABELS
     label_sets = (

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
+from sertbench.corpus import Archive, Corpus, LabelSet, Utterance, wav_files
 from sertbench.errors import CorpusError
 from sertbench.protocol_rules import RANDOM10
 from sertbench.protocols import GroupFolds
@@ -85,6 +85,21 @@ class Shemo(Corpus):
     licence = "free for academic purposes"
     access = "Type `git lfs clone https://github.com/mansourehk/ShEMO.git` and unpack female.zip and male.zip."
     language = "Persian"
+    hours = 3.4
+    archives = (
+        Archive(
+            "https://github.com/mansourehk/ShEMO/raw/0db1b9343e08794d66ca2f5c3faa9533c923abcd/female.zip",
+            "female.zip",
+            "sha256:663d8d7dceb44adbbf87d84be3a080fb691d169fbd972f6941e6302bc39f71e6",
+            size=374_368_830,
+        ),
+        Archive(
+            "https://github.com/mansourehk/ShEMO/raw/0db1b9343e08794d66ca2f5c3faa9533c923abcd/male.zip",
+            "male.zip",
+            "sha256:747670d0d918e59d5e5020cf66610242890b093d42968c467c4f02eb5e6a6b1a",
+            size=496_606_401,
+        ),
+    )
     layout = "folders female and male with 3000 files in all, such as female/F21N23.wav"
     labels = LABELS
     label_sets = (

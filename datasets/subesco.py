@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
-from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
+from sertbench.corpus import Archive, Corpus, LabelSet, Utterance, wav_files
 from sertbench.errors import CorpusError
 from sertbench.protocol_rules import RANDOM10, BlockFolds
 from sertbench.protocols import GroupFolds
@@ -48,11 +48,17 @@ class Subesco(Corpus):
         "audio-only emotional speech corpus for Bangla. PLoS ONE 16(4): e0250173, 2021"
     )
     licence = "CC BY 4.0"
-    access = (
-        "Download SUBESCO.zip (1,664,512,929 bytes, md5 13d702cf944bf54d70d66bffc036ed7a) from "
-        "https://zenodo.org/records/4526477 and unpack it."
-    )
+    access = "Download SUBESCO.zip from https://zenodo.org/records/4526477 and unpack it."
     language = "Bangla"
+    hours = 7.83
+    archives = (
+        Archive(
+            "https://zenodo.org/records/4526477/files/SUBESCO.zip",
+            "SUBESCO.zip",
+            "md5:13d702cf944bf54d70d66bffc036ed7a",
+            size=1_664_512_929,
+        ),
+    )
     layout = "7000 files such as F_10_FAHMEE_S_6_FEAR_5.wav"
     labels = LABELS
     label_sets = (

@@ -57,6 +57,7 @@ class Tess(Corpus):
     licence = "CC BY-NC 4.0 or CC BY-NC-ND 4.0: sources differ, see the terms of the record"
     access = "Download the wav files from https://doi.org/10.5683/SP2/E8H2MF and unpack them."
     language = "English"
+    hours = 1.6
     layout = "2800 files such as OAF_back_angry.wav, in one folder or in one for each actress and emotion"
     labels = LABELS
     label_sets = (

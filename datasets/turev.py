@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
-from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
+from sertbench.corpus import Archive, Corpus, LabelSet, Utterance, wav_files
 from sertbench.errors import CorpusError
 from sertbench.protocol_rules import RANDOM10, BlockFolds
 from sertbench.protocols import GroupFolds
@@ -57,6 +57,16 @@ class TurEV(Corpus):
     licence = "CC BY-NC-ND 4.0"
     access = "Type `git clone https://github.com/Xeonen/TurEV-DB.git` and give its folder `Sound Source`."
     language = "Turkish"
+    hours = 0.46
+    archives = (
+        Archive(
+            "https://codeload.github.com/Xeonen/TurEV-DB/tar.gz/be9873eccbc40538acbeb5e67c718bda96763cf3",
+            "TurEV-DB.tar.gz",
+            "git:81a632d8a3b05135a28f1f9f6b8e5dcae9cc5eb3",
+            size=348_313_059,
+            inside="TurEV-DB-be9873eccbc40538acbeb5e67c718bda96763cf3/Sound Source",
+        ),
+    )
     layout = "folders Angry, Calm, Happy and Sad with 1735 files in all, such as Calm/1984_sk_eger.wav"
     labels = LABELS
     label_sets = (

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
+from sertbench.corpus import Archive, Corpus, LabelSet, Utterance, wav_files
 from sertbench.errors import CorpusError
 from sertbench.protocol_rules import RANDOM10
 from sertbench.protocols import GroupFolds
@@ -63,6 +63,16 @@ class Urdu(Corpus):
     licence = "for research only"
     access = "Type `git clone https://github.com/siddiquelatif/URDU-Dataset.git`."
     language = "Urdu"
+    hours = 0.28
+    archives = (
+        Archive(
+            "https://codeload.github.com/siddiquelatif/URDU-Dataset/tar.gz/4b546d4e0fa36d1c86c53a281631b2ab7ce2fdec",
+            "URDU-Dataset.tar.gz",
+            "git:fd97cfbdda9d771ca56f7eab5b4c9edfb11edbbf",
+            size=88_104_077,
+            inside="URDU-Dataset-4b546d4e0fa36d1c86c53a281631b2ab7ce2fdec",
+        ),
+    )
     layout = "folders Angry, Happy, Neutral and Sad with 100 files each, such as Neutral/SM5_F61_N089.wav"
     labels = LABELS
     label_sets = (

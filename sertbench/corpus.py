@@ -71,6 +71,22 @@ class LabelSet:
         return tuple(dict.fromkeys(self.mapping.values()))
 
 
+@dataclass(frozen=True)
+class Archive:
+    """A zip or tar file that the publisher offers to all, for `sertbench download`. Write down nothing unverified.
+
+    `checksum` is "md5:..." or "sha256:..." of the file. A host that packs its archives anew for everyone who asks gives
+    other bytes each time: there it is "git:...", the id of the git tree that `inside` must unpack to.
+    """
+
+    url: str
+    name: str  #            what the file is called here
+    checksum: str
+    size: int  #            bytes: of the file, or of what is in it where the checksum is a tree's
+    inside: str = ""  #     the folder in it that is the corpus; empty: all of it
+    nested: bool = False  # it holds archives that have to be unpacked as well
+
+
 class Corpus(ABC):
     """Base of every corpus adapter. The class docstring's first line is what `sertbench list datasets` shows."""
 
@@ -87,6 +103,10 @@ class Corpus(ABC):
     synthetic: ClassVar[bool] = False  #      True: scores say nothing about people and are never ranked
     unranked: ClassVar[str] = ""  #           why rows on this corpus cannot be ranked; empty if they can
     tabular: ClassVar[bool] = False  #        True: --data is a table (a file), not a folder
+    release: ClassVar[str] = "free"  #        "free" to all, after a "form", or on "request" to its owner
+    archives: ClassVar[tuple[Archive, ...]] = ()  # what `sertbench download` gets; empty: only by hand
+    n_speakers: ClassVar[int | None] = None  # where the default label set does not count them
+    hours: ClassVar[float | None] = None  #   of the default label set, where published or counted
     title: ClassVar[str] = ""  #              what rows call the corpus; empty: the plug-in's name
 
     @abstractmethod
