@@ -227,10 +227,11 @@ def locate(name: str, corpus: Corpus, data: Path | None, cache: Path) -> Path:
             return _filled(folder, name, corpus, "$SERTBENCH_DATA")
     if made := corpus.prepare(cache):
         return made
+    offer = f"`sertbench download {name}`, or by hand: " if corpus.archives else ""
     tried = f" {Path(shelf) / name} does not exist." if shelf else ""
     raise CorpusError(
         f"where is {name}?{tried} Type `--data PATH`, or `export SERTBENCH_DATA=PARENT` with it in PARENT/{name}.\n"
-        f"  to get it: {corpus.access}\n  licence: {corpus.licence}\n  must contain: {corpus.layout}"
+        f"  to get it: {offer}{corpus.access}\n  licence: {corpus.licence}\n  must contain: {corpus.layout}"
     )
 
 
