@@ -49,7 +49,7 @@ class Aesdd(Corpus):
         "N. Vryzas, R. Kotsakis, A. Liatsou, C. A. Dimoulas, G. Kalliris: Speech Emotion Recognition for Performance "
         "Interaction. Journal of the Audio Engineering Society 66(6), 457-467, 2018"
     )
-    licence = "see the terms on the page of the publisher; copies elsewhere say CC BY 4.0"
+    licence = "see the page of the publisher; copies elsewhere say CC BY 4.0"
     access = "Download it from http://m3c.web.auth.gr/research/aesdd-speech-emotion-recognition/ and unpack it."
     language = "Greek"
     hours = 0.69

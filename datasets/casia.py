@@ -35,7 +35,7 @@ class Casia(Corpus):
         "J. Tao, F. Liu, M. Zhang, H. Jia: Design of speech corpus for Mandarin text to speech. Blizzard Challenge "
         "Workshop, 2008"
     )
-    licence = "by agreement with the Institute of Automation, Chinese Academy of Sciences; no redistribution"
+    licence = "by agreement (Institute of Automation, Chinese Academy of Sciences); no redistribution"
     access = (
         "Ask the Chinese Linguistic Data Consortium, http://www.chineseldc.org, for the CASIA emotional speech corpus."
     )

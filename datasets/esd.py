@@ -44,7 +44,7 @@ class Esd(Corpus):
         "K. Zhou, B. Sisman, R. Liu, H. Li: Emotional voice conversion: Theory, databases and ESD. "
         "Speech Communication 137, 1-18, 2022"
     )
-    licence = "a licence to be signed and sent to the authors (National University of Singapore); research only"
+    licence = "signed licence (sent to the authors, National University of Singapore); research only"
     access = (
         "Sign the licence of https://github.com/HLTSingapore/Emotional-Speech-Data, download the archive that the page "
         "links to and unpack it."

@@ -70,7 +70,7 @@ class Iemocap(Corpus):
         "IEMOCAP: interactive emotional dyadic motion capture database. "
         "Language Resources and Evaluation 42(4), 335-359, 2008"
     )
-    licence = "signed licence of the University of Southern California; academic research; no redistribution"
+    licence = "signed licence (University of Southern California); academic research; no redistribution"
     access = "Ask USC SAIL at https://sail.usc.edu/iemocap/iemocap_release.htm and unpack IEMOCAP_full_release."
     language = "English"
     release = "request"

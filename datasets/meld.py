@@ -54,7 +54,7 @@ class Meld(Corpus):
         "S. Poria, D. Hazarika, N. Majumder, G. Naik, E. Cambria, R. Mihalcea: MELD: a multimodal multi-party dataset "
         "for emotion recognition in conversations. ACL 2019, 527-536"
     )
-    licence = "GPL-3.0 for annotations and code; the episodes are their owner's"
+    licence = "GPL-3.0 (annotations and code); the episodes are their owner's"
     access = "Download http://web.eecs.umich.edu/~mihalcea/downloads/MELD.Raw.tar.gz; unpack it and the archives in it."
     language = "English"
     archives = (

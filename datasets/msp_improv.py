@@ -48,7 +48,7 @@ class MspImprov(Corpus):
         "corpus of dyadic interactions to study emotion perception. IEEE Transactions on Affective Computing 8(1), "
         "67-80, 2017"
     )
-    licence = "signed licence of the University of Texas at Dallas; academic research; no redistribution"
+    licence = "signed licence (University of Texas at Dallas); academic research; no redistribution"
     access = "Ask the MSP lab at https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Improv.html"
     language = "English"
     release = "request"

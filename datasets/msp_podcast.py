@@ -51,7 +51,7 @@ class MspPodcast(Corpus):
         "R. Lotfian, C. Busso: Building naturalistic emotionally balanced speech corpus by retrieving emotional speech "
         "from existing podcast recordings. IEEE Transactions on Affective Computing 10(4), 471-483, 2019"
     )
-    licence = "signed licence of the University of Texas at Dallas; no redistribution"
+    licence = "signed licence (University of Texas at Dallas); no redistribution"
     access = "Ask the MSP lab at https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Podcast.html"
     language = "English"
     release = "request"

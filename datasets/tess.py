@@ -54,7 +54,7 @@ class Tess(Corpus):
     citation = (
         "M. K. Pichora-Fuller, K. Dupuis: Toronto emotional speech set (TESS). Borealis, 2020, doi:10.5683/SP2/E8H2MF"
     )
-    licence = "CC BY-NC 4.0 or CC BY-NC-ND 4.0: sources differ, see the terms of the record"
+    licence = "CC BY-NC or BY-NC-ND 4.0: sources differ, see the terms of the record"
     access = "Download the wav files from https://doi.org/10.5683/SP2/E8H2MF and unpack them."
     language = "English"
     hours = 1.6

@@ -88,7 +88,7 @@ class Archive:
 
 
 class Corpus(ABC):
-    """Base of every corpus adapter. The class docstring's first line is what `sertbench list datasets` shows."""
+    """Base of every corpus adapter. Its card is the module's docstring; the class's first line says it in one."""
 
     citation: ClassVar[str]
     licence: ClassVar[str]

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from sertbench import fetch, unpack
 from sertbench.corpus import Archive, Corpus, select
+from sertbench.corpus_facts import licence_name
 from sertbench.errors import ConfigError, CorpusError, StorageError
 
 ROOM = 2.5  # disk needed per byte to download: the archive, what is in it (speech packs to half at best), some air
@@ -119,11 +120,6 @@ def accepts(download: Download, licence: str) -> None:
             f"--accept-licence {licence!r} is not the licence of {download.name}. Read it, then type "
             f"--accept-licence {known!r}"
         )
-
-
-def licence_name(corpus: Corpus) -> str:
-    """The licence without the remarks on it."""
-    return corpus.licence.partition(";")[0].partition(" (")[0]
 
 
 def check_room(download: Download) -> None:

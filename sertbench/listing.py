@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from textwrap import shorten
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
-from sertbench import feature_spec, plugins
+from sertbench import corpus_facts, feature_spec, plugins
 
 
 def show(console: Console, what: Sequence[str]) -> None:
     """Print the tables of the named kinds."""
-    tables = {"models": models, "datasets": datasets, "features": features, "protocols": protocols}
+    tables: dict[str, Callable[[], RenderableType]] = {
+        "models": models,
+        "datasets": datasets,
+        "features": features,
+        "protocols": protocols,
+    }
     for name in what:
         console.print(tables[name]())
 
@@ -33,15 +40,30 @@ def models() -> Table:
     return made
 
 
-def datasets() -> Table:
-    """All corpora."""
-    made = table("datasets", "name", "language", "label sets (first: default)", "ranked", "what it is")
-    for name, source in plugins.sources("datasets").items():
-        corpus = plugins.load_corpus(name).corpus
-        sets = ", ".join(f"{s.name} ({sum(s.counts.values())})" if s.counts else s.name for s in corpus.label_sets)
-        ranked = "no: synthetic" if corpus.synthetic else f"no: {corpus.unranked}" if corpus.unranked else "yes"
-        made.add_row(name, corpus.language, sets, ranked, source.summary)
-    return made
+def datasets() -> Group:
+    """All corpora, and below the table why some are never ranked."""
+    made = table(
+        "datasets", "name", "language", "speakers", "classes", "utterances", "hours", "licence", "access", "ranked"
+    )
+    reasons = []
+    for name, loaded in plugins.load_corpora().items():
+        facts = corpus_facts.facts(loaded.corpus)
+        licence = shorten(facts.licence, 28, placeholder="…")
+        made.add_row(
+            name, facts.language, facts.speakers, facts.classes, facts.utterances, facts.hours, licence, facts.access,
+            "no" if facts.unranked else "yes",
+        )  # fmt: skip
+        if facts.unranked:
+            reasons.append(f"not ranked: {name}, {facts.unranked}")
+    for column in made.columns[2:6]:
+        column.justify = "right"
+    notes = [
+        "classes, utterances and hours are of the default label set",
+        "access: `download` with `sertbench download NAME`; `by hand`, after a `form` or on `request`: `sertbench card "
+        "NAME` says where",
+        *reasons,
+    ]
+    return Group(made, "", *(Text(note, style="dim") for note in notes))
 
 
 def features() -> Table:
@@ -55,7 +77,7 @@ def features() -> Table:
 def protocols() -> Table:
     """All protocols of all corpora."""
     made = table("protocols", "dataset", "protocol (first: default)", "what it is")
-    for name in plugins.names("datasets"):
-        for protocol in plugins.load_corpus(name).corpus.protocols:
+    for name, loaded in plugins.load_corpora().items():
+        for protocol in loaded.corpus.protocols:
             made.add_row(name, f"{protocol.name}/{protocol.version}", protocol.summary)
     return made

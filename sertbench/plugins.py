@@ -125,7 +125,16 @@ def load_model(spec: str) -> LoadedModel:
 
 def load_corpus(spec: str) -> LoadedCorpus:
     """Import a corpus adapter by registered name or path, as `load_model` does, and make its one instance."""
-    source = find("datasets", spec)
+    return _corpus(find("datasets", spec))
+
+
+def load_corpora() -> dict[str, LoadedCorpus]:
+    """Every corpus that can be asked for by name, as `load_corpus` gives it, sorted by name."""
+    return {name: _corpus(source) for name, source in sources("datasets").items()}
+
+
+def _corpus(source: Source) -> LoadedCorpus:
+    """Import an adapter and make its one instance."""
     cls, sha256 = _load(source)
     try:
         corpus = cls()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,12 +19,14 @@ TEXTS = {
     "layout": "what the data folder must contain; it is shown when the folder is wrong",
 }
 CHANNELS = ("mono", "left", "right", "mean")
+RELEASES = ("free", "form", "request")
+CHECKSUM = re.compile(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}|git:[0-9a-f]{40}")
 
 
 def documented(cls: type[Corpus]) -> None:
     """A docstring, and the texts that a reader of a table needs."""
     if not (cls.__doc__ or "").strip() or cls.__doc__ == Corpus.__doc__:
-        raise PluginError(f"{cls.__name__} has no docstring: its first line is what `sertbench list datasets` shows")
+        raise PluginError(f"{cls.__name__} has no docstring: its first line is what `sertbench download` shows")
     for name, what in TEXTS.items():
         text = getattr(cls, name, "")
         if not isinstance(text, str) or not text.strip():
@@ -116,6 +119,20 @@ def expects_its_counts(cls: type[Corpus]) -> None:
             )
 
 
+def archives_are_pinned(cls: type[Corpus]) -> None:
+    """Archives have an address, a checksum and a size, and names of their own; `release` is one of three words."""
+    if cls.release not in RELEASES:
+        raise PluginError(f"{cls.__name__}.release = {cls.release!r}: must be one of {', '.join(map(repr, RELEASES))}")
+    if len({archive.name for archive in cls.archives}) < len(cls.archives):
+        raise PluginError(f"{cls.__name__}.archives: two have the same name")
+    for a in cls.archives:
+        if not (a.url.startswith(("http://", "https://")) and CHECKSUM.fullmatch(a.checksum) and a.size > 0):
+            raise PluginError(
+                f"{cls.__name__}, archive {a.name!r}: it needs an http(s) address, a size in bytes and a checksum "
+                f"'md5:...', 'sha256:...' or 'git:...' in lower-case hexadecimal digits, not {a.checksum!r}"
+            )
+
+
 def refuses_an_empty_folder(cls: type[Corpus]) -> None:
     """A folder with nothing in it gives nothing, or a CorpusError; and is left as it is."""
     with tempfile.TemporaryDirectory() as name:
@@ -137,5 +154,6 @@ CHECKS = (
     Check("label_sets", label_sets_fit, "Label sets fit the labels and their own counts", needed=True),
     Check("protocols", protocols_named, "There are named, versioned protocols"),
     Check("expected_ids", expects_its_counts, "The published ids are as many as the counts allow"),
+    Check("archives", archives_are_pinned, "What can be downloaded has an address, a checksum and a size"),
     Check("empty_folder", refuses_an_empty_folder, "An empty folder is a CorpusError, never a traceback"),
 )

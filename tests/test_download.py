@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from sertbench import cli, download, fetch, plugins, unpack
+from sertbench import cli, fetch, plugins, unpack
 from sertbench.errors import StorageError
 
 ADAPTER = '''
@@ -517,7 +517,7 @@ def test_a_folder_with_something_else_is_left_alone(get, site, folder):
 
 # --- the corpora
 
-CORPORA = {name: plugins.load_corpus(name).corpus for name in plugins.names("datasets")}
+CORPORA = {name: loaded.corpus for name, loaded in plugins.load_corpora().items()}
 
 
 @pytest.mark.parametrize("name", [name for name, c in CORPORA.items() if not c.archives and not c.synthetic])
@@ -556,9 +556,3 @@ def test_a_download_error_is_a_sertbench_error(tmp_path, monkeypatch):
     monkeypatch.setattr(fetch, "PAUSE", 0.0)
     with pytest.raises(StorageError, match="the connection was refused"):
         fetch.fetch("http://127.0.0.1:1/x", tmp_path / "x", "git:")
-
-
-@pytest.mark.parametrize(("licence", "name"), [("CC BY 4.0; x", "CC BY 4.0"), ("free (there); y", "free"), ("A", "A")])
-def test_the_name_of_a_licence(licence, name):
-    corpus = type("C", (type(CORPORA["emodb"]),), {"licence": licence})()
-    assert download.licence_name(corpus) == name

@@ -146,7 +146,7 @@ def test_a_file_defines_one_corpus_and_describes_it(name):
     assert len(found) == 1, f"datasets/{name}.py must define exactly one subclass of Corpus, not {found}"
     module = sys.modules[found[0].__module__]
     assert module.__doc__, f"datasets/{name}.py must begin with a docstring: what, who, how large"
-    assert found[0].__doc__, "the class docstring's first line is what `sertbench list datasets` shows"
+    assert found[0].__doc__, "the class docstring's first line is what `sertbench download` shows"
     for field in ("citation", "licence", "access", "language", "layout"):
         assert getattr(found[0], field, "").strip(), f"{found[0].__name__}.{field} must say something"
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from sertbench import testing
 from sertbench.compute import multiplies_bf16
-from sertbench.corpus import Corpus, LabelSet
+from sertbench.corpus import Archive, Corpus, LabelSet
 from sertbench.errors import CorpusError
 from sertbench.feature_spec import log_mel
 from sertbench.layers import masked_mean, valid_frames
@@ -512,6 +512,13 @@ def from_nothing(self, root):
         ({"protocols": ()}, "protocols", ["at least one"]),
         ({"protocols": Tidy.protocols * 2}, "protocols", ["same name"]),
         ({"expected_ids": lambda _: frozenset({"a"})}, "expected_ids", ["counts 4 utterances"]),
+        ({"release": "secret"}, "archives", ["'secret'", "'request'"]),
+        (
+            {"archives": (Archive("https://x.org/a.zip", "a.zip", "crc32:00", size=1),)},
+            "archives",
+            ["a.zip", "'crc32:00'"],
+        ),
+        ({"archives": (Archive("a.zip", "a.zip", "md5:" + "0" * 32, size=1),)}, "archives", ["http(s) address"]),
         ({"utterances": from_nothing}, "empty_folder", ["wrote cache"]),
     ],
 )

@@ -77,11 +77,12 @@ def say(screen: Console, text: str) -> None:
 
 def introduce(screen: Console, planned: Download) -> None:
     """What is about to be downloaded, on which terms and whereto."""
+    from sertbench.corpus_facts import summary
     from sertbench.download import gigabytes
 
     corpus = planned.corpus
     facts = [
-        ("corpus", (type(corpus).__doc__ or planned.name).partition("\n")[0]),
+        ("corpus", summary(corpus)),
         ("cite", corpus.citation),
         ("licence", corpus.licence),
         *(("from", archive.url) for archive in planned.archives),
@@ -94,7 +95,7 @@ def introduce(screen: Console, planned: Download) -> None:
 
 def agreed(planned: Download) -> bool:
     """Ask; where nobody can be asked, say what to type."""
-    from sertbench.download import licence_name
+    from sertbench.corpus_facts import licence_name
     from sertbench.errors import ConfigError
 
     if not sys.stdin.isatty():
