@@ -7,6 +7,8 @@ sentences: all speaker folds share the texts between training and test.
 What the actors meant is not what listeners heard: of at least seven who heard a clip without its picture, the majority
 agrees with the intended emotion for 41.6 % of the clips, more than half of the clips are heard as neutral, and 644 have
 no single majority. The label set must be named with every figure. 1076_MTI_SAD_XX.wav is known to be silent.
+Three recordings were published under two names each, of two emotions: 1006_TIE_HAP and NEU, 1013_WSI_DIS and SAD,
+1017_IWW_ANG and FEA.
 
 A file is `1001_IEO_HAP_LO.wav`: actor 1001, sentence IEO, emotion, level (XX: not told to the actor).
 """
@@ -19,7 +21,7 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
-from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
+from sertbench.corpus import Archive, Corpus, LabelSet, Utterance, wav_files
 from sertbench.errors import CorpusError, few
 from sertbench.protocol_rules import RANDOM10, BlockFolds
 from sertbench.protocols import GroupFolds
@@ -84,6 +86,25 @@ class CremaD(Corpus):
     access = (
         "Install git-lfs and type `git clone https://github.com/CheyneyComputerScience/CREMA-D.git`. "
         "A zip file of that page holds pointers instead of audio."
+    )
+    archives = (
+        Archive(
+            "https://codeload.github.com/CheyneyComputerScience/CREMA-D/tar.gz/1658cd342dff90010aa843eaeebd53610a08b1dc",
+            "CREMA-D.tar.gz",
+            "git:387d831b6b63df157bef95de05ec61dbffc95da3",
+            size=605_899_936,
+            inside="CREMA-D-1658cd342dff90010aa843eaeebd53610a08b1dc/AudioWAV",
+            lfs="https://media.githubusercontent.com/media/CheyneyComputerScience/CREMA-D/"
+            "1658cd342dff90010aa843eaeebd53610a08b1dc/AudioWAV",
+        ),
+        Archive(
+            "https://raw.githubusercontent.com/CheyneyComputerScience/CREMA-D/1658cd342dff90010aa843eaeebd53610a08b1dc/"
+            "processedResults/summaryTable.csv",
+            "summaryTable.csv",
+            "sha256:fb0e382700d32c0d9adc0c6815292215a36bcf912f2657048862c91e3bd2b317",
+            size=449_048,
+            packed=False,
+        ),
     )
     language = "English"
     hours = 5.26

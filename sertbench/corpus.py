@@ -85,6 +85,8 @@ class Archive:
     size: int  #            bytes: of the file, or of what is in it where the checksum is a tree's
     inside: str = ""  #     the folder in it that is the corpus; empty: all of it
     nested: bool = False  # it holds archives that have to be unpacked as well
+    packed: bool = True  #  False: a file that belongs to the corpus as it is
+    lfs: str = ""  #        it holds git-lfs pointers, and below this address are the files that they stand for
 
 
 class Corpus(ABC):

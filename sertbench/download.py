@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from sertbench import fetch, unpack
+from sertbench import fetch, lfs, unpack
 from sertbench.corpus import Archive, Corpus, select
 from sertbench.corpus_facts import licence_name
 from sertbench.errors import ConfigError, CorpusError, StorageError
@@ -47,9 +47,10 @@ class Download:
 
     @property
     def arrived(self) -> int:
-        """Bytes that an earlier attempt has left."""
-        files = (self.workshop / archive.name for archive in self.archives)
-        return sum(fetch.size(file) or fetch.size(file.with_name(file.name + ".part")) for file in files)
+        """Bytes that an earlier attempt has left; what it had begun to unpack does not count."""
+        files = [path for path in self.workshop.glob("*") if path.is_file()]
+        files += [path for path in self.workshop.glob("*.lfs/**/*") if path.is_file()]
+        return sum(fetch.size(file) for file in files)
 
     @property
     def free(self) -> int:
@@ -172,13 +173,17 @@ def work(download: Download, say: Callable[[str], None], on_progress: Callable[[
         say(f"{archive.name}: arrived" + ("" if archive.checksum.startswith("git:") else ", checksum as published"))
     for archive in download.archives:
         say(f"{archive.name}: unpacking")
-        opened(archive, workshop, fresh)
+        opened(archive, workshop, fresh, say, partial(on_progress, archive))
     place(download, fresh)
 
 
-def opened(archive: Archive, workshop: Path, fresh: Path) -> None:
+def opened(archive: Archive, workshop: Path, fresh: Path, say: fetch.Say, on_progress: fetch.Progress) -> None:
     """Unpack one archive and add what is in it to `fresh`."""
     whole = workshop / "archive"
+    if not archive.packed:
+        fresh.mkdir(exist_ok=True)
+        shutil.copy2(workshop / archive.name, fresh)
+        return
     unpack.unpack(workshop / archive.name, whole)
     found = whole / archive.inside
     if not found.is_dir():
@@ -191,6 +196,8 @@ def opened(archive: Archive, workshop: Path, fresh: Path) -> None:
             f"{workshop / archive.name} (from {archive.url}) does not hold the published files: as a git tree it is "
             f"{tree} instead of {known}. Delete it and type the same command to download it again."
         )
+    if archive.lfs:
+        lfs.resolve(found, archive.lfs, workshop / f"{archive.name}.lfs", say, on_progress)
     if archive.nested:
         unpack.unpack_nested(found)
     unpack.merge(found, fresh)

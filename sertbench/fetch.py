@@ -29,6 +29,14 @@ def fetch(url: str, file: Path, checksum: str, say: Say = quiet, on_progress: Pr
     `checksum` is "md5:..." or "sha256:..."; any other kind is not checked here. Raises StorageError for whatever the
     network, the server or the disk refuses, and for a wrong checksum; what has arrived is kept in each case.
     """
+    with requests.Session() as session:
+        fetch_with(session, url, file, checksum, say, on_progress)
+
+
+def fetch_with(
+    session: requests.Session, url: str, file: Path, checksum: str, say: Say = quiet, on_progress: Progress = quiet
+) -> None:
+    """`fetch` over a connection that is kept for the next file."""
     if file.exists():
         return
     part = file.with_name(file.name + ".part")
@@ -36,7 +44,7 @@ def fetch(url: str, file: Path, checksum: str, say: Say = quiet, on_progress: Pr
     while True:
         before = size(part)
         try:
-            transfer(url, part, say, on_progress)
+            transfer(session, url, part, say, on_progress)
             break
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
             tries = 1 if size(part) > before else tries + 1
@@ -53,11 +61,11 @@ def fetch(url: str, file: Path, checksum: str, say: Say = quiet, on_progress: Pr
     part.rename(file)
 
 
-def transfer(url: str, part: Path, say: Say, on_progress: Progress) -> None:
+def transfer(session: requests.Session, url: str, part: Path, say: Say, on_progress: Progress) -> None:
     """One connection: append to `part` what is missing, or write it anew if the server cannot start in the middle."""
     have = size(part)
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+    with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
         if answer.status_code == 416:  # nothing is left to send: the file was whole already, or is another one now
             return
         if answer.status_code >= 500 or answer.status_code == 429:

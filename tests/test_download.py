@@ -470,6 +470,66 @@ def test_an_archive_without_its_folder_is_refused(get, site):
     assert "holds no folder 'Repo-1'" in said
 
 
+# --- files that stand for others
+
+
+def pointer(content: bytes) -> bytes:
+    digest = hashlib.sha256(content).hexdigest()
+    return f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {len(content)}\n".encode()
+
+
+@pytest.fixture
+def pointers(site) -> str:
+    """An archive of pointers, whose files lie on the site, and a table beside it."""
+    site.files |= {f"media/{name}": content for name, content in SOUNDS.items()}
+    packed = tarred({f"R-1/{name}": pointer(content) for name, content in SOUNDS.items()} | {"R-1/README": b"hello"})
+    line = archive(site, "r.tar.gz", packed, more=f", inside='R-1', lfs={site.url + '/media'!r}")
+    return line + ", " + archive(site, "table.csv", b"a,b\n", more=", packed=False")
+
+
+def test_pointers_are_replaced_by_what_they_stand_for(get, folder, pointers):
+    status, said = get(pointers)
+
+    assert status == 0
+    assert "2 files are still to be fetched" in said
+    assert read(folder) == SOUNDS | {"README": b"hello", "table.csv": b"a,b\n"}
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_files_that_have_come_are_not_asked_for_again(get, site, folder, pointers):
+    second = site.files.pop("media/wav/b-sad.wav")
+    status, said = get(pointers)
+    assert status == 2
+    assert "media/wav/b-sad.wav: the server answers 404" in said
+    assert not folder.exists()
+
+    site.files["media/wav/b-sad.wav"] = second
+    before = len(site.asked)
+    assert get(pointers)[0] == 0
+    assert len(site.asked) == before + 1
+    assert read(folder) == SOUNDS | {"README": b"hello", "table.csv": b"a,b\n"}
+
+
+def test_a_file_that_is_not_what_its_pointer_says(get, site, folder, pointers):
+    site.files["media/wav/a-happy.wav"] = b"something else"
+
+    status, said = get(pointers)
+
+    assert status == 2
+    assert "a-happy.wav.part (14 bytes" in said
+    assert "is not the published file: its sha256 is" in said
+    assert not folder.exists()
+
+
+def test_an_archive_without_the_pointers_it_should_hold(get, site):
+    line = archive(site, "r.zip", zipped(SOUNDS), more=f", lfs={site.url + '/media'!r}")
+
+    status, said = get(line)
+
+    assert status == 2
+    assert "holds no git-lfs pointer" in said
+
+
 # --- consent
 
 
@@ -539,12 +599,13 @@ def test_archives_are_pinned(name):
     assert len({a.name for a in corpus.archives}) == len(corpus.archives)
     for a in corpus.archives:
         assert a.url.startswith("https://")
-        assert a.size > 10**6
+        assert a.size > 10**5
         assert re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}|git:[0-9a-f]{40}", a.checksum)
         if a.checksum.startswith("git:"):
             commit = a.url.rpartition("/")[2]
             assert re.fullmatch(r"[0-9a-f]{40}", commit), "a branch would change"
             assert a.inside.partition("/")[0].endswith(f"-{commit}")
+            assert not a.lfs or commit in a.lfs
 
 
 def test_the_demo_corpus_needs_no_download(capsys):
