@@ -63,7 +63,7 @@ class Download:
     @property
     def needed(self) -> int:
         """Bytes that must be free: for what is still to come and for unpacking."""
-        return int(sum(a.size * (ROOM + a.nested) for a in self.archives)) - self.arrived
+        return max(0, int(sum(a.size * (ROOM + a.nested) for a in self.archives)) - self.arrived)
 
 
 def plan(name: str, corpus: Corpus, parent: Path) -> Download:

@@ -14,6 +14,7 @@ from sertbench.errors import StorageError
 CHUNK = 1 << 16  # bytes; what a broken connection loses at most
 TIMEOUT = (15, 60)  # seconds: to connect, and between two pieces
 TRIES = 4  #          connections in a row that bring nothing; after one that brings something the count starts again
+HASHES = ("md5", "sha256")
 PAUSE = 2.0  #        seconds before the second try, doubled for each further one
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]  # bytes that are there, bytes of the whole (0: the server does not say)
@@ -40,6 +41,9 @@ def fetch_with(
     if file.exists():
         return
     part = file.with_name(file.name + ".part")
+    if whole(part, checksum):
+        part.rename(file)
+        return
     tries = 0
     while True:
         before = size(part)
@@ -93,15 +97,18 @@ def transfer(session: requests.Session, url: str, part: Path, say: Say, on_progr
 def check(url: str, part: Path, checksum: str) -> None:
     """Raises StorageError if a file is not the published one."""
     kind, _, known = checksum.partition(":")
-    if kind not in ("md5", "sha256"):
-        return
-    found = pooch.file_hash(str(part), alg=kind)
-    if found != known:
+    if kind in HASHES and (found := pooch.file_hash(str(part), alg=kind)) != known:
         raise StorageError(
             f"{part} ({size(part)} bytes, from {url}) is not the published file: its {kind} is {found} instead of "
             f"{known}. It was damaged on the way, or the publisher has changed it. It is kept for you to look at; "
             "delete it and type the same command to download it again."
         )
+
+
+def whole(part: Path, checksum: str) -> bool:
+    """Whether a file that an earlier attempt has left is all there."""
+    kind, _, known = checksum.partition(":")
+    return kind in HASHES and size(part) > 0 and pooch.file_hash(str(part), alg=kind) == known
 
 
 def size(file: Path) -> int:

@@ -242,6 +242,16 @@ def test_a_download_that_was_killed_goes_on_where_it_was(get, site, folder):
     assert read(folder) == SOUNDS
 
 
+def test_a_file_that_was_whole_already_is_not_asked_for(get, site, folder):
+    part = folder.with_name("mini.download") / "mini.zip.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(zipped(SOUNDS))
+
+    assert get()[0] == 0
+    assert site.asked == []
+    assert read(folder) == SOUNDS
+
+
 def test_an_interruption_keeps_what_has_arrived(get, site, tmp_path):
     content = zipped(SOUNDS)
     site.files["m.zip"] = content
@@ -381,6 +391,19 @@ def test_two_downloads_of_one_corpus_do_not_meet(get, folder):
 
     assert status == 2
     assert "another download of mini is at work" in said
+
+
+def test_stopping_says_that_nothing_is_lost(get, monkeypatch, folder):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(unpack, "unpack", interrupt)
+    status, said = get()
+    assert status == 130
+    assert f"what has arrived is kept in {folder}.download" in said
+
+    monkeypatch.undo()
+    assert get()[0] == 0
 
 
 # --- what is in the archive

@@ -64,8 +64,12 @@ def execute(options: argparse.Namespace) -> int:
     if not (options.yes or options.accept_licence is not None or agreed(planned)):
         say(screen, "nothing was downloaded")
         return 1
-    with bar(screen) as on_progress:
-        download.get(planned, lambda text: say(screen, text), on_progress)
+    try:
+        with bar(screen) as on_progress:
+            download.get(planned, lambda text: say(screen, text), on_progress)
+    except KeyboardInterrupt:
+        say(screen, f"stopped; what has arrived is kept in {planned.workshop}: the same command goes on from there")
+        return 130
     conclude(screen, planned)
     return 0
 
