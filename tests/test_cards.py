@@ -131,10 +131,10 @@ def test_the_name_of_a_licence(licence, name):
 
 
 @pytest.mark.parametrize("name", CORPORA)
-def test_every_corpus_has_a_card_without_its_data(name, capsys):
+def test_every_corpus_has_a_card_without_its_data(name):
     corpus = CORPORA[name]
 
-    text = card(capsys, name)
+    text = cards.markdown(name, corpus)
 
     assert text.startswith(f"# {name}\n")
     for words in (corpus.licence, corpus.access, corpus.layout, corpus.unranked):
@@ -247,8 +247,8 @@ def identities(node: object) -> list[str]:
 
 
 @pytest.mark.parametrize("name", CORPORA)
-def test_every_corpus_has_croissant_metadata_without_its_data(name, capsys):
-    made = json.loads(card(capsys, name, "--format", "croissant"))
+def test_every_corpus_has_croissant_metadata_without_its_data(name):
+    made = croissant.metadata(name, CORPORA[name])
 
     assert made["@type"] == "sc:Dataset"
     assert made["conformsTo"] == "http://mlcommons.org/croissant/1.1"
@@ -262,6 +262,13 @@ def test_every_corpus_has_croissant_metadata_without_its_data(name, capsys):
         assert file["@type"] == "cr:FileObject"
         assert {"md5", "sha256"} & set(file), "the format asks for one"
         assert {"@id", "name", "contentUrl", "encodingFormat"} <= set(file)
+
+
+def test_metadata_goes_to_the_screen_as_json(capsys):
+    made = json.loads(card(capsys, "nemo", "--format", "croissant"))
+
+    assert made == croissant.metadata("nemo", CORPORA["nemo"])
+    assert made["creator"] == [{"@type": "sc:Person", "name": "I. Christop"}]
 
 
 @pytest.mark.parametrize(
