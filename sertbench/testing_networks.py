@@ -11,9 +11,10 @@ from sertbench import testing_prediction as prediction
 from sertbench import testing_recipes as recipes
 from sertbench.compute import multiplies_bf16
 from sertbench.errors import PluginError
+from sertbench.feature_spec import SAMPLE_RATE
 from sertbench.model import NeuralModel
 from sertbench.testing import Check
-from sertbench.testing_sounds import CLASSES, as_in_a_fit, differ, inputs, make
+from sertbench.testing_sounds import CLASSES, LONGEST, as_in_a_fit, differ, inputs, make
 
 
 def has_features(cls: type[NeuralModel]) -> None:
@@ -37,7 +38,9 @@ def builds(cls: type[NeuralModel]) -> None:
 
 def shapes(cls: type[NeuralModel]) -> Iterator[tuple[tuple[int, int], int]]:
     """Input shapes and class counts to try; the recipe's own shape first."""
-    F, T = inputs(cls, 2).input_shape
+    spec = cls.recipe.features
+    assert spec is not None, "has_features comes first"
+    F, T = spec.rows, spec.frames(round((cls.recipe.window or LONGEST) * SAMPLE_RATE))
     yield from (((F, T), n) for n in (2, CLASSES, 8))
     yield from (((F, T + T // 2), CLASSES), ((F + 6, T), CLASSES))
 

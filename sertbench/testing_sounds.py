@@ -25,6 +25,7 @@ from sertbench.training import Network, Normaliser, Part, make_optimiser
 
 CLASSES = 4
 LONGEST = 1.2  # seconds of the longest whole utterance
+WINDOW = 0.8  #  seconds at most of a window: a longer one only takes longer to check
 FP32 = Compute("cpu", "fp32")
 
 
@@ -92,7 +93,7 @@ def features_of(spec: FeatureSpec, wave: np.ndarray) -> Tensor:
 def inputs(cls: type[NeuralModel], count: int, ready: bool = True) -> Sounds:
     """Sounds for a model; standardised already if `ready` and its recipe asks for it."""
     assert cls.recipe.features is not None, "valid_recipe comes first"
-    raw = sounds(cls.recipe.features, cls.recipe.window, count)
+    raw = sounds(cls.recipe.features, cls.recipe.window and min(cls.recipe.window, WINDOW), count)
     return raw.normalised() if ready and cls.recipe.normalise == "train" else raw
 
 

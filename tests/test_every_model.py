@@ -3,25 +3,115 @@
 from __future__ import annotations
 
 import ast
+import inspect
+import re
 import sys
+from dataclasses import replace
 
 import pytest
+import torch
 
 from sertbench import plugins, testing
+from sertbench.model import NeuralModel
 
 NAMES = plugins.names("models")
 CLASSES = {name: plugins.load_model(name).cls for name in NAMES}
+# Large networks are checked in the slow suite; in this one the same code runs on fewer feature rows, or with fewer
+# channels: (changes of the feature's settings, constructor arguments).
+REDUCED = {
+    "aacnn": ({"n_mfcc": 8}, {}),
+    "apcnn": ({"n_bins": 24}, {}),
+    "cnn14": ({}, {"channels": 4}),
+    "cnn1d": ({}, {"filters": 48, "hidden": 64}),
+    "mhcnn": ({"n_mfcc": 8}, {}),
+    "multiscale": ({"n_mfcc": 8}, {}),
+    "multiscale_aa": ({"n_mfcc": 8}, {}),
+    "multiscale_mha": ({"n_mfcc": 8}, {}),
+    "resnet": ({}, {"channels": 8}),
+    "tdnn": ({}, {"channels": 64, "joined": 96, "embedding": 48}),
+    "timnet": ({}, {"levels": 4}),
+}
 CONTRACT = [
-    pytest.param(name, check, id=f"{name}-{check.name}")
+    pytest.param(name, check, id=f"{name}-{check.name}", marks=pytest.mark.slow if name in REDUCED else ())
     for name, cls in CLASSES.items()
     for check in testing.model_checks(cls)
 ]
+REDUCED_CONTRACT = [
+    pytest.param(name, check, id=f"{name}-{check.name}")
+    for name in REDUCED
+    for check in testing.model_checks(CLASSES[name])
+    if check.name != "documentation"
+]
+# Trainable parameters that a paper or its authors' code states: name, input shape, classes, arguments, number.
+STATED = [
+    ("glam", (26, 57), 4, {}, 904_078),
+    ("aacnn", (26, 63), 4, {}, 151_108),
+    ("mhcnn", (26, 63), 4, {}, 155_636),
+    ("apcnn", (400, 197), 4, {}, 93_573),
+    ("cnn14", (64, 1001), 527, {}, 80_753_615),  # PANNs, table 5
+    ("resnet", (224, 224), 1000, {}, 11_689_512 - 2 * 64 * 7 * 7),  # torchvision's, with one channel for three
+]
 names = pytest.mark.parametrize("name", NAMES)
+
+
+def parameters(name: str, shape: tuple[int, int], classes: int, **arguments: int) -> int:
+    with torch.device("meta"):  # shapes alone, no memory
+        model = CLASSES[name](shape, classes, **arguments)
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def reduced(name: str) -> type[NeuralModel]:
+    """The model with smaller defaults."""
+    cls, (features, arguments) = CLASSES[name], REDUCED[name]
+
+    def build(self: NeuralModel, input_shape: tuple[int, int], n_classes: int, **own: object) -> None:
+        cls.__init__(self, input_shape, n_classes, **(own | arguments))
+
+    build.__signature__ = inspect.signature(cls.__init__)
+    recipe = replace(cls.recipe, features=replace(cls.recipe.features, **features))
+    return type(cls.__name__, (cls,), {"__init__": build, "recipe": recipe, "__module__": cls.__module__})
 
 
 @pytest.mark.parametrize(("name", "check"), CONTRACT)
 def test_contract(name, check):
     assert testing.run_check(CLASSES[name], check) == ""
+
+
+@pytest.mark.parametrize(("name", "check"), REDUCED_CONTRACT)
+def test_contract_of_large_networks_made_small(name, check):
+    assert testing.run_check(reduced(name), check) == ""
+
+
+@pytest.mark.parametrize("name", REDUCED)
+def test_large_networks_are_documented(name):
+    check = next(check for check in testing.model_checks(CLASSES[name]) if check.name == "documentation")
+    assert testing.run_check(CLASSES[name], check) == ""
+
+
+@pytest.mark.parametrize(("name", "shape", "classes", "arguments", "number"), STATED)
+def test_networks_have_the_stated_parameters(name, shape, classes, arguments, number):
+    assert parameters(name, shape, classes, **arguments) == number
+
+
+@pytest.mark.parametrize(("channels", "millions"), [(512, 6.2), (1024, 14.7)])
+def test_ecapa_tdnn_is_as_large_as_its_paper_says(channels, millions):
+    assert round(parameters("tdnn", (80, 0), 4, channels=channels) / 1e6, 1) == millions
+
+
+def test_light_sernet_takes_the_memory_that_its_paper_says():
+    assert round(2 * parameters("lightsernet", (40, 188), 4) / 2**20, 2) == 0.88  # in half precision
+
+
+@names
+def test_docstrings_give_the_number_of_parameters(name):
+    """Where a docstring states the parameters for 4 classes, they are those of the recipe's input."""
+    cls = CLASSES[name]
+    stated = re.findall(r"([\d,]{5,})[^.;()]{0,40}for\s+(?:26\s+x\s+\d+\s+inputs\s+and\s+)?4\s+classes", cls.__doc__)
+    if not stated:
+        pytest.skip("no number in its docstring")
+    spec, window = cls.recipe.features, cls.recipe.window
+    shape = (spec.rows, spec.frames(round(window * 16_000)) if window else 0)
+    assert f"{parameters(name, shape, 4):,}" in stated
 
 
 @names
