@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sertbench import layers
+from sertbench import attention_layers, layers, sequence_layers
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +94,93 @@ def test_linear_over_tokens_is_a_linear_layer(tokens, width):
     linear = nn.Linear(width, 9)
     x = torch.randn(2, tokens, width)
     assert close(layers.linear_over_tokens(x, linear.weight, linear.bias), linear(x))
+
+
+@pytest.mark.parametrize(("along_height", "stacked"), [(False, (25, 62)), (True, (50, 62))])
+def test_two_filter_trunk_stacks_its_banks_where_it_is_told(along_height, stacked):
+    trunk = layers.TwoFilterTrunk(along_height).eval()
+    x = torch.randn(2, 26, 63)
+    assert trunk.tall(x[:, None]).shape[2:] == trunk.wide(x[:, None]).shape[2:] == (25, 62)
+    assert trunk(x).shape == (2, 80, stacked[0] // 4, stacked[1] // 4)
+    assert trunk(x).shape[2:] == trunk.positions((26, 63))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 9])
+def test_area_attention_is_its_definition(n):
+    x = torch.randn(2, n, 4)
+    expected = torch.zeros_like(x)
+    for b in range(2):
+        areas = [x[b, i : i + width] for width in (1, 2, 3) for i in range(n - width + 1)]
+        for i in range(n):
+            weights = torch.stack([area.mean(0) @ x[b, i] for area in areas]).softmax(0)
+            expected[b, i] = sum(weight * area.sum(0) for weight, area in zip(weights, areas, strict=True))
+    assert close(attention_layers.AreaAttention(widest=3).eval()(x), expected)
+
+
+def test_area_attention_drops_weights_in_training_alone():
+    x, attend = torch.randn(1, 5, 4), attention_layers.AreaAttention(dropout=0.5)
+    assert not torch.equal(attend(x), attend(x))
+    attend.eval()
+    assert torch.equal(attend(x), attend(x))
+
+
+def test_fused_heads_weigh_channels_position_by_position():
+    fuse = attention_layers.HeadFusion(5, width=3, heads=2)
+    x = torch.randn(2, 5, 4, 6)
+    out = fuse(x)
+    assert out.shape == (2, 3, 8, 6)
+    head, place = fuse.heads[1], x[:, :, 2:3, 3:4]
+    weights = (head.query(place) * head.key(place)).softmax(1)
+    assert close(out[:, :, 4 + 2, 3], (weights * head.value(place)).relu()[:, :, 0, 0])
+
+
+@pytest.mark.parametrize("shape", [(3, 7), (3, 4, 7)])
+def test_batch_normalisation_of_valid_frames_sees_no_padding(shape):
+    ours, theirs = sequence_layers.ValidBatchNorm(3), nn.BatchNorm1d(3)
+    x, lengths = torch.randn(2, *shape) * 3 + 1, torch.tensor([7, 4])
+    mask = layers.valid_frames(lengths, 7)
+    frames = torch.cat([x[0], x[1, ..., :4]], -1)  # (C, ..., 11)
+    for mode in (True, False):
+        ours.train(mode)
+        theirs.train(mode)
+        out = ours(x, mask)
+        expected = theirs(frames.flatten(1)[None]).reshape(frames.shape)
+        assert close(out[0], expected[..., :7])
+        assert close(out[1, ..., :4], expected[..., 7:])
+        assert not out[1, ..., 4:].any()
+    assert close(ours.running_mean, theirs.running_mean)
+    assert close(ours.running_var, theirs.running_var)
+
+
+def test_attentive_statistics_are_weighted_moments_of_the_valid_frames():
+    pool = sequence_layers.AttentiveStatisticsPooling(4, bottleneck=6)
+    x, lengths = torch.randn(2, 4, 7), torch.tensor([7, 3])
+    pooled = pool(x, layers.valid_frames(lengths, 7))
+    for row, steps, length in zip(pooled, x, lengths, strict=True):
+        steps = steps[:, :length]
+        std = (steps.var(1, correction=0) + 1e-5).sqrt()
+        context = torch.cat([steps, steps.mean(1)[:, None].expand_as(steps), std[:, None].expand_as(steps)])
+        weights = pool.score(pool.squeeze(context[None]).tanh())[0].softmax(1)
+        mean = (weights * steps).sum(1)
+        deviation = ((weights * steps.square()).sum(1) - mean.square() + 1e-5).sqrt()
+        assert torch.allclose(row, torch.cat([mean, deviation]), rtol=1e-4, atol=1e-4)
+
+
+def test_squeeze_excitation_scales_channels_by_the_mean_of_the_valid_frames():
+    block = sequence_layers.SqueezeExcitation(4, bottleneck=3)
+    x, lengths = torch.randn(2, 4, 7), torch.tensor([7, 3])
+    out = block(x, layers.valid_frames(lengths, 7))
+    for row, steps, length in zip(out, x, lengths, strict=True):
+        scale = block.excite(block.squeeze(steps[:, :length].mean(1)).relu()).sigmoid()
+        assert close(row, steps * scale[:, None])
+
+
+def test_reversed_steps_begin_at_the_last_valid_one():
+    x, lengths = random_utterances([4, 2], 3)
+    turned = layers.reverse_steps(x, lengths)
+    assert torch.equal(turned[0], x[0].flip(0))
+    assert torch.equal(turned[1, :2], x[1, :2].flip(0))
+    assert torch.equal(layers.reverse_steps(turned, lengths), x)
 
 
 def test_gated_mlp_is_its_formula():
