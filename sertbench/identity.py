@@ -14,13 +14,17 @@ import inspect
 from pathlib import Path
 
 from sertbench import compute, training
+from sertbench.plugin_text import helpers
 
 # Modules of shared blocks -> their files.
 BLOCKS = {f"sertbench.{path.stem}": str(path) for path in sorted(Path(__file__).parent.glob("*layers.py"))}
 
 
 def model_code_sha256(cls: type) -> str:
-    """Hash of a model's file, of the shared blocks that it imports (and theirs), and of the training loop."""
+    """Hash of a model's file and of what it leads to.
+
+    That is: the author's own files that it imports, the shared blocks that these import (and theirs), and the loop.
+    """
     return file_code_sha256(inspect.getfile(cls), cls.__module__)
 
 
@@ -28,12 +32,13 @@ def model_code_sha256(cls: type) -> str:
 def file_code_sha256(file: str, module: str = "") -> str:
     """As `model_code_sha256`, for the file of a model. `module` keeps apart what a file was before it was edited."""
     del module
-    own = parse(file)
+    own = [parse(str(path)) for path in (file, *helpers(Path(file)))]
     modules = {name: definitions(parse(path)) for name, path in BLOCKS.items()}
     shared = {name: code for blocks in modules.values() for name, code in blocks.items()}
-    used = closure(imported_blocks(own, {module: set(blocks) for module, blocks in modules.items()}), shared)
+    names = {name: set(blocks) for name, blocks in modules.items()}
+    used = closure(set().union(*(imported_blocks(part, names) for part in own)), shared)
     loop = [parse(str(module.__file__)) for module in (training, compute)]
-    code = [own, *(shared[name] for name in sorted(used)), *loop]
+    code = [*own, *(shared[name] for name in sorted(used)), *loop]
     return hashlib.sha256("\n".join(map(ast.dump, code)).encode()).hexdigest()
 
 

@@ -8,6 +8,7 @@ harness: a plug-in is the network, its recipe and its search space.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -137,3 +138,21 @@ class Estimator(ABC):
 
 
 Model = type[NeuralModel] | type[Estimator]
+
+
+def hyperparameters(cls: Model) -> dict[str, Any]:
+    """The constructor's own arguments with their defaults (`inspect.Parameter.empty`: none): not the harness's."""
+    given = {"self", "input_shape", "n_classes", "seed"}
+    found = inspect.signature(cls.__init__).parameters
+    various = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return {name: p.default for name, p in found.items() if name not in given and p.kind not in various}
+
+
+def departures(cls: Model, arguments: Choice) -> Choice:
+    """The arguments that are not the constructor's defaults: said or left out, a default is the same network."""
+    defaults = hyperparameters(cls)
+
+    def is_default(name: str, value: object) -> bool:
+        return name in defaults and type(value) is type(defaults[name]) and value == defaults[name]
+
+    return {name: value for name, value in arguments.items() if not is_default(name, value)}

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from sertbench import bundle, duplicates, gate, plugins
+from sertbench import bundle, duplicates, gate, plugins, tuning
 from sertbench import config as configs
 from sertbench import corpus as corpora
 from sertbench.compute import Compute
@@ -55,6 +55,8 @@ def make(config: RunConfig, display: Display) -> Plan:
     Raises a SertbenchError for whatever is wrong with any of them.
     """
     model = plugins.load_model(config.model)
+    if config.trials:
+        tuning.published(model.cls)
     loaded = plugins.load_corpus(config.dataset)
     cache = configs.cache_folder()
     root = corpora.locate(loaded.name, loaded.corpus, Path(config.data) if config.data else None, cache)

@@ -51,3 +51,64 @@ def facts(path: Path, bases: tuple[str, ...], class_name: str = "") -> dict[str,
         if wanted and isinstance(value, ast.Constant) and isinstance(value.value, wanted):
             read[target.id] = value.value  # type: ignore[union-attr]  # `wanted` says that it is an ast.Name
     return read
+
+
+def helpers(file: Path) -> tuple[Path, ...]:
+    """The files of the author's own that a plug-in's file imports, and theirs: beside it, or in its package.
+
+    sertbench's own modules and other packages are none of them. What is imported by name at run time (importlib) and
+    what lies beside a single module in site-packages is not seen.
+    """
+    found: dict[Path, None] = {}
+    todo = [file]
+    while todo:
+        for path in _imported_files(todo.pop()):
+            if path != file and path not in found:
+                found[path] = None
+                todo.append(path)
+    return tuple(sorted(found))
+
+
+def _imported_files(file: Path) -> set[Path]:
+    """The files of the author's own that a file imports, as far as its import statements tell."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return set()
+    found: set[Path] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                found |= _modules(_folder_of(file, alias.name), alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            folder = _folder_of(file, module)
+            if node.level:
+                folder = file.parents[node.level - 1]
+                if (folder / "__init__.py").is_file():
+                    found.add(folder / "__init__.py")
+            for alias in node.names:  # the name may be a module of the package
+                found |= _modules(folder, f"{module}.{alias.name}".strip("."))
+    return found
+
+
+def _folder_of(file: Path, module: str) -> Path | None:
+    """Where an absolute import of the author's own starts: the package's place, or beside the file; None elsewhere."""
+    top = file.parent
+    while (top / "__init__.py").is_file():
+        top = top.parent
+    first = module.partition(".")[0]
+    if top != file.parent and first == file.relative_to(top).parts[0] != "sertbench":
+        return top
+    foreign = first in sys.stdlib_module_names or first == "sertbench" or file.parent.name.endswith("-packages")
+    return None if foreign else file.parent
+
+
+def _modules(folder: Path | None, name: str) -> set[Path]:
+    """The files of a module below a folder and of the packages on the way to it, as far as they are there."""
+    found = set()
+    parts = name.split(".") if folder else []
+    for depth in range(1, len(parts) + 1):
+        place = folder.joinpath(*parts[:depth])  # type: ignore[union-attr]  # no folder, no parts
+        found |= {path for path in (place / "__init__.py", place.parent / f"{place.name}.py") if path.is_file()}
+    return found

@@ -62,7 +62,7 @@ class LoadedModel:
     spec: str
     name: str
     cls: Model
-    source_sha256: str  # of the bytes of the file that defines the class
+    source_sha256: str  # of the bytes of the file that defines the class, and of the author's own that it imports
     origin: str
 
 
@@ -199,7 +199,7 @@ def _by_path(kind: Kind, place: str, class_name: str) -> Source:
 
 
 def _load(source: Source) -> tuple[Any, str]:
-    """The plug-in's class and the hash of the file that defines it."""
+    """The plug-in's class and the hash of the file that defines it, with those of the author's own that it imports."""
     module = _import(source)
     home = importlib.import_module(_HOME[source.kind])
     bases = tuple(getattr(home, base) for base in _BASES[source.kind])
@@ -212,7 +212,9 @@ def _load(source: Source) -> tuple[Any, str]:
         cls = _only_class(source, module, bases, accepted)
     if missing := sorted(getattr(cls, "__abstractmethods__", ())):
         raise PluginError(f"{_place(source)}: {cls.__name__} must define {', '.join(missing)}")
-    return cls, hashlib.sha256(Path(inspect.getfile(cls)).read_bytes()).hexdigest()
+    file = Path(inspect.getfile(cls))
+    content = [path.read_bytes() for path in (file, *plugin_text.helpers(file))]
+    return cls, hashlib.sha256(b"".join(content)).hexdigest()
 
 
 def _only_class(source: Source, module: ModuleType, bases: tuple[type, ...], accepted: str) -> Any:
@@ -238,7 +240,21 @@ def _import(source: Source) -> ModuleType:
         importlib.invalidate_caches()  # the file may have been dropped into the folder a moment ago
         return importlib.import_module(source.module)
     except (Exception, SystemExit) as error:
+        if isinstance(error, ImportError) and source.local and source.path:
+            _refuse_helper(source.path, error)
         raise PluginError(f"{_WORD[source.kind]} {source.name!r} cannot be loaded: {_blame(source, error)}") from error
+
+
+def _refuse_helper(file: Path, error: ImportError) -> None:
+    """PluginError for a module that is missing although it lies beside the file that imports it."""
+    module = (error.name or "").partition(".")[0]
+    beside = (file.parent / f"{module}.py").is_file() or (file.parent / module / "__init__.py").is_file()
+    if "relative import" in str(error) or (isinstance(error, ModuleNotFoundError) and beside):
+        raise PluginError(
+            f"{file} imports {module or 'a module'!r} from beside it ({error}): a plug-in that is given by its path is "
+            "one file. Put the code into it, make both an installed package (docs/add-a-model.md), or import without "
+            f"dots and put the folder on Python's path: PYTHONPATH={file.parent}"
+        ) from error
 
 
 def _run(name: str, path: Path) -> ModuleType:

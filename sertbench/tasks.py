@@ -18,7 +18,7 @@ from sertbench.compute import Compute
 from sertbench.corpus import Utterance
 from sertbench.feature_store import FEATURES_VERSION, FeatureStore
 from sertbench.identity import model_code_sha256
-from sertbench.model import Estimator, NeuralModel, Recipe
+from sertbench.model import Estimator, NeuralModel, Recipe, departures
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class FitTask:
     refit_epochs: int | None = None  #  if given: train on training and validation part for so many epochs
 
     def resolve(self) -> tuple[type[NeuralModel] | type[Estimator], Recipe, dict[str, Any]]:
-        """The model class, the recipe with the choice applied, and the constructor's arguments."""
+        """The model class, the recipe with the choice applied, and what departs from the constructor's defaults."""
         loaded = plugins.load_model(self.model)
         recipe, arguments = loaded.cls.recipe.with_choice(dict(self.choice))
-        return loaded.cls, recipe, arguments
+        return loaded.cls, recipe, departures(loaded.cls, arguments)
 
     def identity(self) -> str:
         """Hash of all that can change the fitted model: 16 hex digits."""

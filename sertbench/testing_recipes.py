@@ -11,7 +11,7 @@ import optuna
 
 from sertbench.errors import PluginError
 from sertbench.feature_spec import KINDS, FeatureSpec, FramedSpec
-from sertbench.model import Choice, Model, Recipe
+from sertbench.model import Choice, Model, Recipe, hyperparameters
 
 # field -> (may it have this value?, what it must be)
 RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -95,17 +95,10 @@ def valid_recipe(cls: Model) -> None:
         raise PluginError(f"{cls.__name__}.recipe: {faults}")
 
 
-def own_arguments(cls: Model) -> dict[str, Any]:
-    """The constructor's hyperparameters with their defaults: all but the harness's own arguments."""
-    given = {"self", "input_shape", "n_classes", "seed"}
-    found = inspect.signature(cls.__init__).parameters
-    return {name: p.default for name, p in found.items() if name not in given and p.kind is not p.VAR_KEYWORD}
-
-
 def valid_constructor(cls: Model) -> None:
     """Own hyperparameters have defaults and no name of a recipe field."""
     recipe_fields = {f.name for f in fields(Recipe)}
-    for name, default in own_arguments(cls).items():
+    for name, default in hyperparameters(cls).items():
         if default is inspect.Parameter.empty:
             raise PluginError(
                 f"{cls.__name__}.__init__ needs `{name}`: give it a default, the value that the paper used. The "
@@ -133,7 +126,7 @@ def check_choice(cls: Model, trial: optuna.Trial, choice: Choice) -> None:
     """A choice names recipe fields and constructor arguments, within bounds that hold the published value."""
     if not isinstance(choice, dict):
         raise PluginError(f"search_space returned {choice!r}: return a dict of what to change, {{}} for nothing")
-    recipe_fields, arguments = {f.name for f in fields(Recipe)}, own_arguments(cls)
+    recipe_fields, arguments = {f.name for f in fields(Recipe)}, hyperparameters(cls)
     for name in choice:
         if name not in recipe_fields and name not in arguments:
             known = ", ".join([*arguments, "the fields of Recipe"])

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sertbench.compute import Compute
-from sertbench.errors import TrainingError
+from sertbench.errors import TrainingError, few
 from sertbench.model import NeuralModel, Recipe
 from sertbench.scores import score
 
@@ -243,6 +243,20 @@ def refuse_divergence(loss: float, epoch: int, rate: float) -> None:
         )
 
 
+def refuse_broken_weights(network: Network, rate: float) -> None:
+    """TrainingError if the last step broke the weights: no loss of a next step tells of it.
+
+    Buffers may hold infinities (a mask), never NaN.
+    """
+    broken = [name for name, value in network.named_parameters() if not value.isfinite().all()]
+    broken += [name for name, value in network.named_buffers() if value.isnan().any()]
+    if broken:
+        raise TrainingError(
+            f"training ended in weights that are not finite (learning rate {rate:g}): {few(broken, 3)}. "
+            "Lower the learning rate, set clip_norm in the recipe, or run with --precision fp32"
+        )
+
+
 def train_for(
     network: Network, recipe: Recipe, source: Source, part: Part, epochs: int, seed: int, compute: Compute
 ) -> dict[str, Tensor]:
@@ -255,6 +269,7 @@ def train_for(
         loss = train_epoch(network, recipe, source, part, optimiser, weight, rng, compute)
         refuse_divergence(loss, epoch, optimiser.param_groups[0]["lr"])
         schedule.step()
+    refuse_broken_weights(network, recipe.learning_rate)
     return {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
 
 
@@ -271,7 +286,7 @@ def train(
     """Train with early stopping on the validation UAR; yields after every epoch and returns the best epoch's weights.
 
     `stop_below[e]`, if given, prunes the fit when its best validation UAR after epoch e + 1 is lower.
-    Raises TrainingError when the loss is no longer finite.
+    Raises TrainingError when the loss is no longer finite, or the weights after the last step.
     """
     network.to(compute.device)
     rng = np.random.default_rng(seed)
@@ -299,4 +314,5 @@ def train(
             break
         if epoch - best.epoch >= recipe.patience:
             break
+    refuse_broken_weights(network, recipe.learning_rate)
     return Fitted(state, best.epoch, best.val_uar, tuple(history), pruned)

@@ -20,9 +20,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from sertbench.errors import TrainingError, WorkerError
+from sertbench.errors import PluginError, TrainingError, WorkerError, few
 from sertbench.fits import FitRecord
-from sertbench.model import Choice, Model
+from sertbench.model import Choice, Model, hyperparameters
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -72,7 +72,7 @@ def tune(cls: Model, fold: str, path: Path, n_trials: int, warm_up: int, evaluat
             seed=study_seed + number, n_startup_trials=STARTUP_TRIALS, multivariate=True, constant_liar=False
         )
         trial = resume(study, number)
-        choices[number] = cls.search_space(trial)
+        choices[number] = draw(cls, trial)
         if not choices[number]:
             return Tuned({}, "fixed", (), ())
         if isinstance(trial, optuna.trial.Trial):
@@ -80,12 +80,41 @@ def tune(cls: Model, fold: str, path: Path, n_trials: int, warm_up: int, evaluat
     return choose(study, choices, evaluate)
 
 
+def draw(cls: Model, trial: optuna.trial.BaseTrial) -> Choice:
+    """What the search space makes of a trial. PluginError for whatever goes wrong in it."""
+    try:
+        choice = cls.search_space(trial)
+    except Exception as error:
+        raise PluginError(f"{cls.__name__}.search_space fails: {type(error).__name__}: {error}") from error
+    if not isinstance(choice, dict):
+        raise PluginError(f"{cls.__name__}.search_space gives {choice!r}: return a dict, {{}} for nothing to tune")
+    return choice
+
+
 def published(cls: Model) -> Choice:
-    """The published value of everything that a search space could name: recipe fields and constructor defaults."""
+    """The published value of everything that a search space could name: recipe fields and constructor defaults.
+
+    Trial 0 is made of these. PluginError for one that a categorical range of the search space lacks: it could not be.
+    """
     values = {f.name: getattr(cls.recipe, f.name) for f in fields(cls.recipe)}
-    parameters = inspect.signature(cls.__init__).parameters.values()
-    values |= {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
-    return {k: v for k, v in values.items() if isinstance(v, (bool, int, float, str))}
+    values |= {k: v for k, v in hyperparameters(cls).items() if v is not inspect.Parameter.empty}
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
+    choice = draw(cls, trial)
+    reachable: Choice = {}
+    for name, value in values.items():
+        range_ = trial.distributions.get(name)
+        if isinstance(range_, optuna.distributions.CategoricalDistribution):
+            if value in range_.choices:
+                reachable[name] = value
+            elif choice.get(name) == trial.params[name]:  # else the plug-in makes something else of the draw
+                raise PluginError(
+                    f"{cls.__name__}: the search space cannot draw the published {name} = {value!r}, only "
+                    f"{few(map(repr, range_.choices))}. Add it to suggest_categorical({name!r}, ...), so that tuning "
+                    "starts from the paper's setting; or run the recipe as it is with --trials 0"
+                )
+        elif isinstance(value, (bool, int, float)) or (range_ is None and isinstance(value, str)):
+            reachable[name] = value
+    return reachable
 
 
 def resume(study: Study, number: int) -> optuna.trial.BaseTrial:

@@ -376,6 +376,18 @@ def test_a_faulty_model_is_told_in_words(
     assert re.search(said, capsys.readouterr().err)
 
 
+def test_a_published_value_that_cannot_be_drawn_is_told_before_anything_else(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    narrow = 'return {"mixup": trial.suggest_categorical("mixup", [0.2, 0.4]), '
+    (place / "mean.py").write_text(MODEL.replace("return {", narrow))
+    assert run("--trials", "2", "--dry-run") == 2
+    said = capsys.readouterr().err
+    assert "Mean: the search space cannot draw the published mixup = 0.0, only 0.2, 0.4" in said
+    assert "suggest_categorical('mixup'" in said
+    assert run("--trials", "0", "--dry-run") == 0
+
+
 def test_a_full_disk_is_an_error_and_the_run_goes_on_later(place: Path) -> None:
     """A limit on the size of files stands for a full disk: features fit, weights do not."""
     command = [sys.executable, "-P", "-m", "sertbench.cli", "run", *BASE]

@@ -225,9 +225,10 @@ def test_what_can_change_a_fit_changes_its_identity(task, changes):
         {"folder": Path("/elsewhere")},
         {"stop_below": (0.5, 0.6)},
         {"choice": {"learning_rate": 0.1}},
+        {"choice": {"dropout": 0.3}},
         {"utterances": ()},
     ],
-    ids=["folder", "stop_below", "the published value", "utterances"],
+    ids=["folder", "stop_below", "the published value", "the constructor's default", "utterances"],
 )
 def test_what_cannot_change_a_fit_does_not_change_its_identity(task, changes):
     assert task(**changes).identity() == task().identity()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from sertbench import identity, plugins
+from sertbench.plugin_text import helpers
 
 LAYERS = '''
 """Blocks."""
@@ -163,3 +165,63 @@ def test_definitions_are_found_by_the_names_that_they_give() -> None:
 def test_a_closure_of_names_that_lead_in_a_circle_ends() -> None:
     known = identity.definitions(ast.parse("def a(): return b()\ndef b(): return a()\ndef c(): return a()\n"))
     assert identity.closure({"a"}, known) == {"a", "b"}
+
+
+HELPED = """
+import math
+import blocks
+from parts.conv import Conv
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "same"),
+    [("blocks.py", False), ("parts/conv.py", False), ("parts/__init__.py", False), ("parts/deep.py", False),
+     ("other.py", True), ("math.py", True)],
+)  # fmt: skip
+def test_the_authors_own_files_count_as_far_as_they_are_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, same: bool
+) -> None:
+    (tmp_path / "parts").mkdir()
+    for name in ("blocks.py", "parts/__init__.py", "parts/deep.py", "other.py", "math.py"):
+        (tmp_path / name).write_text("A = 1\n")
+    (tmp_path / "parts/conv.py").write_text("from . import deep\n")
+    before = digest(tmp_path, HELPED + PLUGIN, LAYERS, monkeypatch)
+    with (tmp_path / file).open("a") as text:
+        text.write("B = 2\n")
+    assert (digest(tmp_path, HELPED + PLUGIN, LAYERS, monkeypatch) == before) is same
+
+
+def test_blocks_that_only_a_helper_uses_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "blocks.py").write_text("from sertbench.layers import Other\n")
+    plugin = PLUGIN + "\nimport blocks\n"
+    before = digest(tmp_path, plugin, LAYERS, monkeypatch)
+    assert digest(tmp_path, plugin, LAYERS.replace("        return x\n", "        return -x\n"), monkeypatch) != before
+
+
+def test_helpers_of_a_package_are_found_by_their_full_name_and_by_dots(tmp_path: Path) -> None:
+    """As in an installed package; a file that only has the name of a module of the library is none."""
+    files = {
+        "acme/__init__.py": "",
+        "acme/models/__init__.py": "",
+        "acme/models/net.py": "import csv, torch\nfrom acme.blocks import conv\nfrom ..tools import f\nfrom . import same",  # noqa: E501
+        "acme/models/same.py": "import acme.more",
+        "acme/models/csv.py": "",
+        "acme/blocks/__init__.py": "",
+        "acme/blocks/conv.py": "from acme.models import net",
+        "acme/tools.py": "",
+        "acme/more.py": "",
+        "acme/unused.py": "",
+        "torch.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = {path.relative_to(tmp_path / "acme").as_posix() for path in helpers(tmp_path / "acme/models/net.py")}
+    modules = {"models/same.py", "blocks/conv.py", "tools.py", "more.py"}
+    assert found == modules | {"__init__.py", "models/__init__.py", "blocks/__init__.py"}
+
+
+@pytest.mark.parametrize("kind", ["models", "datasets"])
+def test_built_in_plugins_are_one_file_each(kind: Literal["models", "datasets"]) -> None:
+    assert {s.name: helpers(s.path) for s in plugins.sources(kind).values() if s.path and helpers(s.path)} == {}

@@ -184,6 +184,25 @@ def test_a_broken_file_is_one_sentence_with_its_place(tmp_path, text, message):
         plugins.load_corpus(str(path))
 
 
+@pytest.mark.parametrize("statement", ["import blocks", "from blocks import A", "from .blocks import A"])
+def test_a_helper_beside_a_file_is_refused_with_the_ways_out(tmp_path, statement):
+    write(tmp_path / "blocks.py", "A = 1\n")
+    path = write(tmp_path / "mine.py", f"{statement}\n{corpus()}")
+
+    with pytest.raises(PluginError, match=r"a plug-in that is given by its path is one file.*PYTHONPATH="):
+        plugins.load_corpus(str(path))
+
+
+def test_a_helper_on_the_path_counts_in_the_hash_of_the_plugin(tmp_path, monkeypatch):
+    helper = write(tmp_path / "helper_of_mine.py", "A = 1\n")
+    path = write(tmp_path / "mine.py", f"import helper_of_mine\n{corpus()}")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = plugins.load_corpus(str(path)).source_sha256
+    write(helper, "A = 2\n")
+
+    assert plugins.load_corpus(str(path)).source_sha256 != before
+
+
 def test_a_module_that_failed_halfway_is_run_again(tmp_path):
     path = write(
         tmp_path / "mine.py", "from pathlib import Path\nPath(__file__).with_suffix('.ok').read_text()\n" + corpus()

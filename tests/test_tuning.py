@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState, create_trial
 
-from sertbench.errors import TrainingError, WorkerError
+from sertbench.errors import PluginError, TrainingError, WorkerError
 from sertbench.fits import FitRecord, prune_in_hindsight
 from sertbench.model import NeuralModel, Recipe
 from sertbench.training import EpochEnd
-from sertbench.tuning import FINAL_SEEDS, MOST_FINALISTS, Tuned, n_finalists, thresholds, tune
+from sertbench.tuning import FINAL_SEEDS, MOST_FINALISTS, Tuned, n_finalists, published, thresholds, tune
 
 EPOCHS = 6
 
@@ -119,6 +119,47 @@ def test_a_published_value_outside_the_search_space_is_tried_all_the_same(tmp_pa
         tuned = study(tmp_path, 1, scorer, cls=Narrow)
 
     assert tuned.choice == {"learning_rate": 0.02}
+
+
+def with_kinds(*kinds: object, default: object = "mean", make: Callable = lambda kind: kind) -> type[Net]:
+    class Other(Net):
+        def __init__(self, input_shape, n_classes, width=8, kind=default):
+            super().__init__(input_shape, n_classes)
+
+        @classmethod
+        def search_space(cls, trial):
+            return {"kind": make(trial.suggest_categorical("kind", kinds))}
+
+    return Other
+
+
+def test_a_published_value_that_no_choice_offers_is_refused_before_anything_is_run(tmp_path):
+    judge = Scorer()
+    with pytest.raises(PluginError, match=r"published kind = 'mean', only 'max', 'last'.*suggest_categorical\('kind'"):
+        study(tmp_path / "s", 3, judge, with_kinds("max", "last"))
+    assert judge.calls == []
+
+
+def test_a_draw_that_the_plugin_makes_something_else_of_need_not_hold_the_published_value(tmp_path):
+    sizes = {"small": 8, "large": 16}
+    cls = with_kinds("small", "large", default=8, make=sizes.get)
+    judge = Scorer(score=lambda *_: 0.5)
+    study(tmp_path / "s", 2, judge, cls)
+    assert {choice["kind"] for choice, *_ in judge.calls} <= {8, 16}
+
+
+def test_a_published_none_is_the_first_trial(tmp_path):
+    assert published(with_kinds(None, "max", default=None))["kind"] is None
+
+
+def test_a_search_space_that_raises_is_one_sentence(tmp_path):
+    class Broken(Net):
+        @classmethod
+        def search_space(cls, trial):
+            return {"width": trial.suggest_integer("width", 1, 2)}
+
+    with pytest.raises(PluginError, match=r"Broken\.search_space fails: AttributeError: .*suggest_integer"):
+        study(tmp_path / "s", 2, Scorer(), Broken)
 
 
 def test_later_trials_differ_and_the_best_one_wins(tmp_path):
