@@ -17,6 +17,7 @@ COMMANDS = (
     "card",
     "download",
     "check",
+    "profile",
     "verify",
     "compare",
 )
