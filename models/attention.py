@@ -30,6 +30,7 @@ class AttentionBLSTM(NeuralModel):
     )
     family = "attention"
     year = 2017
+    n_parameters = 429_572
     recipe = Recipe(
         features=log_mel(64, n_fft=640, hop_length=320),
         learning_rate=1e-3,

@@ -30,6 +30,7 @@ class CNN(NeuralModel):
     )
     family = "CNN"
     year = 2020
+    n_parameters = 459_636
     recipe = Recipe(
         features=log_mel(64, n_fft=1024, hop_length=320),
         window=2.0,

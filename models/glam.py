@@ -30,6 +30,7 @@ class GLAM(NeuralModel):
     )
     family = "CNN + gMLP"
     year = 2022
+    n_parameters = 904_078
     recipe = Recipe(
         features=mfcc(26),
         window=1.8,

@@ -31,6 +31,7 @@ class LSTM(NeuralModel):
     )
     family = "LSTM"
     year = 2008
+    n_parameters = 264_708
     recipe = Recipe(
         features=log_mel(64, n_fft=640, hop_length=320),
         learning_rate=1e-3,

@@ -9,13 +9,16 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sertbench import corpus_facts, feature_spec, plugins
+from sertbench import corpus_facts, feature_spec, plugin_text, plugins
+
+WIDE = 150  # columns of a terminal with room for a sentence
 
 
 def show(console: Console, what: Sequence[str]) -> None:
     """Print the tables of the named kinds."""
+    wide = console.width >= WIDE
     tables: dict[str, Callable[[], RenderableType]] = {
-        "models": models,
+        "models": lambda: models(wide),
         "datasets": datasets,
         "features": features,
         "protocols": protocols,
@@ -32,11 +35,20 @@ def table(title: str, *columns: str) -> Table:
     return made
 
 
-def models() -> Table:
-    """All architectures."""
-    made = table("models", "name", "family", "year", "what it is", "from")
+def models(wide: bool = True) -> Table:
+    """All architectures; `wide`: with what each is, in a sentence.
+
+    Parameters are as their files state them, for the recipe's input and 4 classes; `check` verifies them.
+    """
+    columns = ["family", "year", "parameters", "features, window / hop", "paper", "from"]
+    columns += ["what it is"] if wide else []
+    made = table("models", "name", *columns)
+    made.columns[3].justify = "right"
     for source in plugins.sources("models").values():
-        made.add_row(source.name, source.family, str(source.year or ""), source.summary, source.origin)
+        size = f"{source.n_parameters:,}" if source.n_parameters else "-"
+        paper = plugin_text.short(source.paper) or ("" if wide else source.summary)  # why a file cannot be read
+        cells = [source.family, str(source.year or ""), size, source.features, paper, source.origin, source.summary]
+        made.add_row(source.name, *(cell or "-" for cell in cells[: len(columns)]))
     return made
 
 

@@ -73,6 +73,7 @@ class NeuralModel(nn.Module):
     paper: ClassVar[str] = ""  #   "Authors, title, venue year"
     family: ClassVar[str] = ""  #  e.g. "CNN", "LSTM", "attention"
     year: ClassVar[int] = 0
+    n_parameters: ClassVar[int] = 0  # for the recipe's input and 4 classes; stated for `list`, verified by `check`
     recipe: ClassVar[Recipe]
 
     def __init__(self, input_shape: tuple[int, int], n_classes: int) -> None:

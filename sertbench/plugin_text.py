@@ -1,4 +1,4 @@
-"""What a plug-in's file says without being run: where it is, and the facts that `sertbench list` shows."""
+"""What a plug-in's file says without being run: where it is, the facts that `sertbench list` shows, what it imports."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import ast
 import sys
 from pathlib import Path
 from typing import Any
+
+from sertbench import feature_spec
+
+UNREADABLE = "cannot be read"
 
 
 def locate(module: str) -> Path | None:
@@ -25,14 +29,14 @@ def locate(module: str) -> Path | None:
 
 
 def facts(path: Path, bases: tuple[str, ...], class_name: str = "") -> dict[str, Any]:
-    """Summary (first docstring line), paper, family and year of a plug-in class, as far as literals tell.
+    """Summary (first docstring line), paper, family, year, size and input of a plug-in class, as far as literals tell.
 
     The class is `class_name` or, if that is empty, the first public one that derives from `bases` within the file.
     """
     try:
         tree = ast.parse(path.read_bytes(), filename=path.name)
     except (OSError, SyntaxError, ValueError) as error:
-        return {"summary": f"cannot be read: {error}"}
+        return {"summary": f"{UNREADABLE}: {error}"}
     derived = set(bases)
     plugin = None
     for node in tree.body:
@@ -46,11 +50,44 @@ def facts(path: Path, bases: tuple[str, ...], class_name: str = "") -> dict[str,
     read: dict[str, Any] = {"summary": (ast.get_docstring(plugin) or "").partition("\n")[0].strip()}
     for node in plugin.body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-        wanted = {"paper": str, "family": str, "year": int}.get(getattr(target, "id", ""))
+        name = getattr(target, "id", "")
+        wanted = {"paper": str, "family": str, "year": int, "n_parameters": int}.get(name)
         value = getattr(node, "value", None)
         if wanted and isinstance(value, ast.Constant) and isinstance(value.value, wanted):
-            read[target.id] = value.value  # type: ignore[union-attr]  # `wanted` says that it is an ast.Name
+            read[name] = value.value
+        elif name == "recipe" and isinstance(value, ast.Call):
+            read["features"] = _features({keyword.arg: keyword.value for keyword in value.keywords})
     return read
+
+
+def _features(recipe: dict[str | None, ast.expr]) -> str:
+    """What a recipe's keywords say of a model's input: "mfcc 26, 1.8 s / 0.2 s", or nothing if it has no features."""
+    asked = recipe.get("features")
+    if not isinstance(asked, ast.Call):
+        return ""
+    try:
+        settings = {k.arg: ast.literal_eval(k.value) for k in asked.keywords if k.arg}
+        made = getattr(feature_spec, ast.unparse(asked.func))(*map(ast.literal_eval, asked.args), **settings)
+        what = f"{made.kind} {made.rows}"
+        window, hop = (ast.literal_eval(recipe.get(name, ast.Constant(None))) for name in ("window", "hop"))
+    except Exception:  # noqa: BLE001 - not literals, or no specification of sertbench's: listing shows what is written
+        return ast.unparse(asked)
+    return f"{what}, {window} s / {hop} s" if window else f"{what}, whole"
+
+
+def short(paper: str) -> str:
+    """Authors and venue of "Authors, title, venue year".
+
+    >>> short("Zhu & Li, Global-Aware Fusion, ICASSP 2022")
+    'Zhu & Li, ICASSP 2022'
+    >>> short("Ma, Ng & Yu, One, Two, Three, ICASSP 2022")
+    'Ma et al., ICASSP 2022'
+    """
+    parts = paper.split(", ")
+    if len(parts) < 3:
+        return paper
+    several = " & " in parts[1] and len(parts[1].split()) <= 5 and "&" not in parts[0]
+    return f"{parts[0]}{' et al.' if several else ''}, {parts[-1]}"
 
 
 def helpers(file: Path) -> tuple[Path, ...]:

@@ -35,7 +35,7 @@ _BASES = {"models": ("NeuralModel", "Estimator"), "datasets": ("Corpus",)}  # wh
 
 @dataclass(frozen=True)
 class Source:
-    """A plug-in that is known but not imported. The last four fields are read from its text; empty if not literals."""
+    """A plug-in that is known but not imported. The fields from `summary` on are read from its text, if it tells."""
 
     name: str
     kind: Kind
@@ -48,6 +48,8 @@ class Source:
     paper: str = ""
     family: str = ""
     year: int = 0
+    n_parameters: int = 0  # as the plug-in states it, for its recipe's input and 4 classes
+    features: str = ""  #    of a model's recipe, in words
 
     @property
     def local(self) -> bool:

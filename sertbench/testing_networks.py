@@ -10,6 +10,7 @@ from sertbench import testing_learning as learning
 from sertbench import testing_prediction as prediction
 from sertbench import testing_recipes as recipes
 from sertbench.compute import multiplies_bf16
+from sertbench.counting import parameters
 from sertbench.errors import PluginError
 from sertbench.feature_spec import SAMPLE_RATE
 from sertbench.model import NeuralModel
@@ -36,11 +37,27 @@ def builds(cls: type[NeuralModel]) -> None:
             raise PluginError(f"{cls.__name__}.__init__ must begin with `super().__init__(input_shape, n_classes)`")
 
 
-def shapes(cls: type[NeuralModel]) -> Iterator[tuple[tuple[int, int], int]]:
-    """Input shapes and class counts to try; the recipe's own shape first."""
+@as_in_a_fit()
+def states_its_size(cls: type[NeuralModel]) -> None:
+    """`n_parameters`, if it is stated, is what the constructor makes for the recipe's input and 4 classes."""
+    built, _ = parameters(make(cls, full_shape(cls)).model)
+    if cls.n_parameters and cls.n_parameters != built:
+        raise PluginError(
+            f"{cls.__name__}.n_parameters = {cls.n_parameters!r}, but the network has {built:,} parameters for the "
+            f"recipe's input and {CLASSES} classes: write n_parameters = {built:_}, or leave it out"
+        )
+
+
+def full_shape(cls: type[NeuralModel]) -> tuple[int, int]:
+    """The input shape of the recipe's own windows; of the longest test sound for whole utterances."""
     spec = cls.recipe.features
     assert spec is not None, "has_features comes first"
-    F, T = spec.rows, spec.frames(round((cls.recipe.window or LONGEST) * SAMPLE_RATE))
+    return spec.rows, spec.frames(round((cls.recipe.window or LONGEST) * SAMPLE_RATE))
+
+
+def shapes(cls: type[NeuralModel]) -> Iterator[tuple[tuple[int, int], int]]:
+    """Input shapes and class counts to try; the recipe's own shape first."""
+    F, T = full_shape(cls)
     yield from (((F, T), n) for n in (2, CLASSES, 8))
     yield from (((F, T + T // 2), CLASSES), ((F + 6, T), CLASSES))
 
@@ -82,6 +99,7 @@ CHECKS = (
     Check("documentation", recipes.documented, "The class says what it is and where it is from", needed=True),
     Check("recipe", has_features, "The recipe holds features and settings that can be", needed=True),
     Check("builds", builds, "The constructor takes (input_shape, n_classes) of any size", needed=True),
+    Check("size", states_its_size, "The number of parameters, if it is stated, is right"),
     Check("output_shape", gives_one_row_per_item, "forward gives (B, n_classes)", needed=True),
     Check("logits", gives_logits, "forward ends without a softmax", needed=True),
     Check("finite", learning.is_finite, "Silence and loud noise give finite logits and gradients"),

@@ -62,6 +62,11 @@ def parameters(name: str, shape: tuple[int, int], classes: int, **arguments: int
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
+def input_shape(cls: type[NeuralModel]) -> tuple[int, int]:
+    spec, window = cls.recipe.features, cls.recipe.window
+    return spec.rows, spec.frames(round(window * 16_000)) if window else 0
+
+
 def reduced(name: str) -> type[NeuralModel]:
     """The model with smaller defaults."""
     cls, (features, arguments) = CLASSES[name], REDUCED[name]
@@ -71,7 +76,8 @@ def reduced(name: str) -> type[NeuralModel]:
 
     build.__signature__ = inspect.signature(cls.__init__)
     recipe = replace(cls.recipe, features=replace(cls.recipe.features, **features))
-    return type(cls.__name__, (cls,), {"__init__": build, "recipe": recipe, "__module__": cls.__module__})
+    members = {"__init__": build, "recipe": recipe, "n_parameters": 0, "__module__": cls.__module__}
+    return type(cls.__name__, (cls,), members)
 
 
 @pytest.mark.parametrize(("name", "check"), CONTRACT)
@@ -111,9 +117,7 @@ def test_docstrings_give_the_number_of_parameters(name):
     stated = re.findall(r"([\d,]{5,})[^.;()]{0,40}for\s+(?:26\s+x\s+\d+\s+inputs\s+and\s+)?4\s+classes", cls.__doc__)
     if not stated:
         pytest.skip("no number in its docstring")
-    spec, window = cls.recipe.features, cls.recipe.window
-    shape = (spec.rows, spec.frames(round(window * 16_000)) if window else 0)
-    assert f"{parameters(name, shape, 4):,}" in stated
+    assert f"{parameters(name, input_shape(cls), 4):,}" in stated
 
 
 @names
@@ -138,6 +142,14 @@ def test_listing_knows_it_without_importing(name):
     cls = CLASSES[name]
     assert source.summary == cls.__doc__.splitlines()[0]
     assert (source.paper, source.family, source.year) == (cls.paper, cls.family, cls.year)
+    assert source.n_parameters == getattr(cls, "n_parameters", 0)
+
+
+@pytest.mark.parametrize("name", [name for name, cls in CLASSES.items() if issubclass(cls, NeuralModel)])
+def test_listing_knows_its_size_and_input(name):
+    source, spec = plugins.find("models", name), CLASSES[name].recipe.features
+    assert source.n_parameters == parameters(name, input_shape(CLASSES[name]), 4)
+    assert source.features.startswith(f"{spec.kind} {spec.rows}, ")
 
 
 def test_the_families_that_others_are_compared_with_are_there():
