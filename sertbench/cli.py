@@ -14,6 +14,7 @@ from sertbench.errors import SertbenchError
 COMMANDS = (
     "run",
     "list",
+    "new",
     "card",
     "download",
     "check",

@@ -30,7 +30,7 @@ Kind = Literal["models", "datasets"]
 
 _WORD = {"models": "model", "datasets": "dataset"}
 _HOME = {"models": "sertbench.model", "datasets": "sertbench.corpus"}
-_BASES = {"models": ("NeuralModel", "Estimator"), "datasets": ("Corpus",)}  # what a plug-in subclasses, in _HOME
+BASES = {"models": ("NeuralModel", "Estimator"), "datasets": ("Corpus",)}  # what a plug-in subclasses, in _HOME
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _built_in(kind: Kind) -> list[Source]:
             "built in",
             f"{package}.{path.stem}",
             path,
-            **plugin_text.facts(path, _BASES[kind]),
+            **plugin_text.facts(path, BASES[kind]),
         )
         for path in sorted(Path(spec.submodule_search_locations[0]).glob("*.py"))
         if not path.name.startswith("_")
@@ -176,7 +176,7 @@ def _installed(kind: Kind) -> list[Source]:
         origin = f"package {entry.dist.name} {entry.dist.version}" if entry.dist else "an installed package"
         path = plugin_text.locate(entry.module)
         class_name = entry.attr or ""
-        facts = plugin_text.facts(path, _BASES[kind], class_name) if path else {}
+        facts = plugin_text.facts(path, BASES[kind], class_name) if path else {}
         found.append(Source(entry.name, kind, entry.name, origin, entry.module, path, class_name, **facts))
     return found
 
@@ -196,7 +196,7 @@ def _by_path(kind: Kind, place: str, class_name: str) -> Source:
     name = f"{path.stem}.{class_name}" if class_name else path.stem
     module = f"sertbench_local_{key}_{path.stem}"
     return Source(
-        name, kind, spec, f"file {path}", module, path, class_name, **plugin_text.facts(path, _BASES[kind], class_name)
+        name, kind, spec, f"file {path}", module, path, class_name, **plugin_text.facts(path, BASES[kind], class_name)
     )
 
 
@@ -204,8 +204,8 @@ def _load(source: Source) -> tuple[Any, str]:
     """The plug-in's class and the hash of the file that defines it, with those of the author's own that it imports."""
     module = _import(source)
     home = importlib.import_module(_HOME[source.kind])
-    bases = tuple(getattr(home, base) for base in _BASES[source.kind])
-    accepted = " or ".join(f"{_HOME[source.kind]}.{base}" for base in _BASES[source.kind])
+    bases = tuple(getattr(home, base) for base in BASES[source.kind])
+    accepted = " or ".join(f"{_HOME[source.kind]}.{base}" for base in BASES[source.kind])
     if source.class_name:
         cls = getattr(module, source.class_name, None)
         if not (inspect.isclass(cls) and issubclass(cls, bases)):

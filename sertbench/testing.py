@@ -59,13 +59,19 @@ def corpus_checks() -> tuple[Check, ...]:
     return testing_corpora.CHECKS
 
 
-def run_checks(cls: type[Any]) -> Iterator[CheckResult]:
-    """Run all checks that apply to a model's or a corpus's class. Stops after a needed one that fails."""
+def checks(cls: type[Any]) -> tuple[Check, ...]:
+    """The clauses that apply to a model's or a corpus's class."""
     from sertbench.corpus import Corpus
 
-    waiting = list(corpus_checks() if issubclass(cls, Corpus) else model_checks(cls))
+    return corpus_checks() if issubclass(cls, Corpus) else model_checks(cls)
+
+
+def run_checks(cls: type[Any], announce: Callable[[Check], None] = lambda _: None) -> Iterator[CheckResult]:
+    """Run all checks that apply to a class, announcing each. Stops after a needed one that fails."""
+    waiting = list(checks(cls))
     while waiting:
         check = waiting.pop(0)
+        announce(check)
         message = run_check(cls, check)
         if message and check.needed and waiting:
             message += f" ({len(waiting)} more checks follow once this one passes)"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from sertbench import testing_learning as learning
 from sertbench import testing_prediction as prediction
@@ -14,7 +16,7 @@ from sertbench.counting import parameters
 from sertbench.errors import PluginError
 from sertbench.feature_spec import SAMPLE_RATE
 from sertbench.model import NeuralModel
-from sertbench.testing import Check
+from sertbench.testing import Check, place
 from sertbench.testing_sounds import CLASSES, LONGEST, as_in_a_fit, differ, inputs, make
 
 
@@ -62,19 +64,60 @@ def shapes(cls: type[NeuralModel]) -> Iterator[tuple[tuple[int, int], int]]:
     yield from (((F, T + T // 2), CLASSES), ((F + 6, T), CLASSES))
 
 
+def takes_what_it_is_given(cls: type[NeuralModel]) -> None:
+    """`forward` takes x, and the lengths if and only if utterances come whole."""
+    window = cls.recipe.window
+    given = ("x",) if window else ("x", "lengths")
+    try:
+        inspect.signature(cls.forward).bind("self", *given)
+    except TypeError as error:
+        other = "None (whole utterances)" if window else "a number of seconds, with a hop (windows)"
+        raise PluginError(
+            f"{cls.__name__}.forward does not take {' and '.join(given)} ({error}): with window = {window} in the "
+            f"recipe it must be `forward(self, {', '.join(given)})`. Or set the recipe's window to {other}"
+        ) from error
+
+
 @as_in_a_fit()
 @torch.no_grad()
 def gives_one_row_per_item(cls: type[NeuralModel]) -> None:
     """Shape (B, n_classes), whatever the input shape, the number of classes and the number of items."""
-    for (F, T), n_classes in shapes(cls):
-        network = make(cls, (F, T), n_classes).eval()
+    takes_what_it_is_given(cls)
+    for number, ((F, T), n_classes) in enumerate(shapes(cls)):
         for B in (1, 3):
-            logits = network(torch.randn(B, F, T), torch.full((B,), T))
+            x = torch.randn(B, F, T)
+            logits = logits_of(cls, x, n_classes, first=number == 0)
             if logits.shape != (B, n_classes):
                 raise PluginError(
                     f"forward gave shape {tuple(logits.shape)} for x of shape {(B, F, T)}: it must be (B, n_classes) = "
                     f"{(B, n_classes)}. The last layer should have `n_classes` outputs, one row per item"
                 )
+
+
+def logits_of(cls: type[NeuralModel], x: Tensor, n_classes: int, first: bool) -> Tensor:
+    """What a fresh network gives for x. PluginError if it fails, gives no tensor, or changes x."""
+    B, F, T = x.shape
+    model, before = make(cls, (F, T), n_classes).eval().model, x.clone()
+    try:
+        logits = model(x) if cls.recipe.window else model(x, torch.full((B,), T))
+    except PluginError:
+        raise
+    except Exception as error:
+        hint = "x is (batch, feature rows, frames)" if first else "size the layers from input_shape, not by numbers"
+        raise PluginError(
+            f"{cls.__name__} raised {type(error).__name__}: {error} ({place(error)}), given x of shape {(B, F, T)} and "
+            f"n_classes = {n_classes}: {hint}"
+        ) from error
+    if not isinstance(logits, Tensor):
+        raise PluginError(
+            f"forward gave a {type(logits).__name__}: return the logits alone, a tensor of shape (B, n_classes)"
+        )
+    if not torch.equal(x, before):
+        raise PluginError(
+            "forward changes its input in place: the batch is not the network's own. Write x = x - m instead of "
+            "x -= m, and no method that ends with an underscore on x itself"
+        )
+    return logits
 
 
 @as_in_a_fit()
@@ -102,13 +145,14 @@ CHECKS = (
     Check("size", states_its_size, "The number of parameters, if it is stated, is right"),
     Check("output_shape", gives_one_row_per_item, "forward gives (B, n_classes)", needed=True),
     Check("logits", gives_logits, "forward ends without a softmax", needed=True),
+    Check("no_state", prediction.keeps_no_state, "Nothing is kept between two batches", needed=True),
     Check("finite", learning.is_finite, "Silence and loud noise give finite logits and gradients"),
     Check("gradients", learning.trains_every_parameter, "Gradients reach every parameter"),
     Check("learns", learning.learns_by_heart, "16 items are learnt by heart"),
     Check("no_chance", prediction.predicts_without_chance, "Predictions are not random", needed=True),
-    Check("no_state", prediction.keeps_no_state, "Nothing is kept between two batches", needed=True),
     Check("alone", prediction.predicts_each_item_alone, "An item is predicted the same alone and in any batch"),
     Check("padding", prediction.ignores_padding, "Frames past the length change nothing"),
+    Check("durations", prediction.takes_any_duration, "Utterances of 0.1 s and of 35 s are predicted"),
     Check("search_space", learning.searches_what_it_can_train, "What search_space draws can be trained"),
     Check("repeatable", learning.trains_the_same_again, "The same seed gives the same weights"),
     Check("saves", prediction.saves_and_loads, "The state dict holds everything"),
@@ -117,7 +161,7 @@ CHECKS = (
 
 
 def checks(cls: type[NeuralModel]) -> tuple[Check, ...]:
-    """All checks; that of padding is for models of whole utterances, that of bf16 for machines that compute in it."""
+    """All checks that apply: some are for models of whole utterances, that of bf16 for machines that compute in it."""
     whole = getattr(getattr(cls, "recipe", None), "window", None) is None
-    applies = {"padding": whole, "bf16": multiplies_bf16("cpu")}
+    applies = {"padding": whole, "durations": whole, "bf16": multiplies_bf16("cpu")}
     return tuple(check for check in CHECKS if applies.get(check.name, True))

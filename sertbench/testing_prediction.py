@@ -10,9 +10,16 @@ import torch
 from torch.nn import functional
 
 from sertbench.errors import PluginError, few
+from sertbench.feature_spec import SAMPLE_RATE
 from sertbench.model import NeuralModel
-from sertbench.testing_sounds import Sounds, as_in_a_fit, differ, inputs, make, predict_fresh, trained
+from sertbench.testing_sounds import Sounds, as_in_a_fit, differ, inputs, make, predict_fresh, step, trained
+from sertbench.training import make_optimiser
 
+STATELESS = (
+    "keep nothing between two calls of forward (a hidden state on self, a running mean outside of training). Start "
+    "every batch from the same state, e.g. call nn.LSTM without a state"
+)
+SHORTEST, LONGEST = 0.1, 35.0  # seconds of the utterances that corpora have (MELD's shortest, IEMOCAP's longest)
 EQUAL = 1e-5  # relative to the largest logit: what float32 sums in another order may differ by
 
 
@@ -46,25 +53,28 @@ def predicts_each_item_alone(cls: type[NeuralModel]) -> None:
 
 
 @as_in_a_fit()
-@torch.no_grad()
 def keeps_no_state(cls: type[NeuralModel]) -> None:
-    """Predicting changes nothing: neither the buffers nor what the next batch gets."""
+    """A batch changes nothing: neither the buffers in eval mode, nor what the next batch gets, nor its training."""
     data = inputs(cls, 6)
-    with torch.enable_grad():
-        network = trained(cls, data)
-    before = copy.deepcopy(network.state_dict())
-    first, other = data.take(0, 1, 2), data.take(3, 4, 5)
-    logits = []
-    for part in (first, other, first):
-        torch.manual_seed(0)
-        logits.append(network(part.x, part.lengths))
-    changed = [name for name, value in network.state_dict().items() if not torch.equal(value, before[name])]
+    network = make(cls, data.input_shape)
+    optimiser, _ = make_optimiser(cls.recipe, network)
+    first, other = data.take(0, 1, 2), data.take(3, 4)
+    step(network, data, optimiser)
+    try:
+        with torch.no_grad():
+            before, logits = copy.deepcopy(network.eval().state_dict()), []
+            for part in (first, other, first):
+                torch.manual_seed(0)
+                logits.append(network(part.x, part.lengths))
+            changed = [name for name, value in network.state_dict().items() if not torch.equal(value, before[name])]
+        step(network, first, optimiser)
+    except Exception as error:  # every batch works for a fresh network: output_shape comes first
+        raise PluginError(
+            f"the first batch works and a later one fails ({type(error).__name__}: {error}): {STATELESS}"
+        ) from error
     if changed or differ(logits[0], logits[2], 0.0):
         what = f"predicting changes {few(changed)}" if changed else "a batch's logits change after another batch"
-        raise PluginError(
-            f"{what}: in eval mode keep nothing between two calls of forward (a hidden state on self, a running mean). "
-            "Start every batch from the same state"
-        )
+        raise PluginError(f"{what}: {STATELESS}")
 
 
 @as_in_a_fit()
@@ -83,6 +93,27 @@ def ignores_padding(cls: type[NeuralModel]) -> None:
                 f"an utterance's logits differ by {gap:.1e} (relative) when it is {how}: frames past `lengths` must "
                 "not count. Mask them in pooling and attention (sertbench.layers.masked_mean, AttentionPooling), run "
                 "backward recurrences from the last valid frame (BLSTM), and mask again after a convolution"
+            )
+
+
+@as_in_a_fit()
+@torch.no_grad()
+def takes_any_duration(cls: type[NeuralModel]) -> None:
+    """Utterances as short and as long as corpora have them give finite logits."""
+    spec = cls.recipe.features
+    assert spec is not None, "has_features comes first"
+    network = make(cls, inputs(cls, 2).input_shape).eval()
+    for seconds in (SHORTEST, LONGEST):
+        T = spec.frames(round(seconds * SAMPLE_RATE))
+        try:
+            fine = network(torch.randn(1, spec.rows, T), torch.tensor([T])).isfinite().all()
+            fault = "" if fine else "logits that are not finite"
+        except Exception as error:  # noqa: BLE001 - whatever somebody else's code raises is a finding
+            fault = f"{type(error).__name__}: {error}"
+        if fault:
+            raise PluginError(
+                f"an utterance of {seconds:g} s ({T} frames) gives {fault}. Corpora have such: pad short ones with "
+                "zeros in forward where a kernel or a pooling needs more frames, and make positions for any length"
             )
 
 

@@ -62,6 +62,21 @@ class Whole(Sound):
         return self.classify(self.hidden(mean))
 
 
+class Gated(Sound):
+    """A small network with a branch whose gate starts at zero, and its size stated."""
+
+    n_parameters = 8 * 32 + 32 + 2 * 32 + 32 * 4 + 4 + 32 * 32 + 32 + 1
+
+    def __init__(self, input_shape, n_classes):
+        super().__init__(input_shape, n_classes)
+        self.gate = nn.Parameter(torch.zeros(1))
+        self.branch = nn.Linear(32, 32)
+
+    def embed(self, x):
+        hidden = super().embed(x)
+        return hidden + self.gate * self.branch(hidden)
+
+
 def failures(cls: type) -> dict[str, str]:
     return {result.name: result.message for result in testing.run_checks(cls) if not result.passed}
 
@@ -74,8 +89,8 @@ def assert_fails(cls: type, check: str, *words: str) -> None:
         assert word in found[check]
 
 
-@pytest.mark.parametrize("cls", [Sound, Tuned, Whole])
-def test_sound_networks_pass(cls):
+@pytest.mark.parametrize("cls", [Sound, Tuned, Whole, Gated])
+def test_sound_networks_pass(cls):  # Gated: its layer has no gradient in the first step
     results = list(testing.run_checks(cls))
     assert [(r.name, r.message) for r in results if not r.passed] == []
     assert ("padding" in {r.name for r in results}) == (cls is Whole)
@@ -135,6 +150,82 @@ class NoForward(NeuralModel):
     recipe = Sound.recipe
 
 
+class WrongSize(Sound):
+    """States a wrong number of parameters."""
+
+    n_parameters = 12_345
+
+
+class GivesTwo(Sound):
+    """Gives its hidden units, too."""
+
+    def forward(self, x):
+        return super().forward(x), self.embed(x)
+
+
+class WantsLengths(Sound):
+    """Takes lengths although windows come without."""
+
+    def forward(self, x, lengths):
+        return super().forward(x)
+
+
+class WantsNoLengths(Whole):
+    """Takes no lengths although utterances come whole."""
+
+    def forward(self, x):
+        return self.classify(self.embed(x))
+
+
+class FixedRows(Sound):
+    """Counts on eight rows."""
+
+    def __init__(self, input_shape, n_classes):
+        super().__init__(input_shape, n_classes)
+        self.hidden[0] = nn.Linear(8, 32)
+
+
+class FramesFirst(Sound):
+    """Expects (batch, frames, rows)."""
+
+    def forward(self, x):
+        return self.classify(self.hidden(x.mean(1)))
+
+
+class InPlace(Sound):
+    """Centres its input in place."""
+
+    def forward(self, x):
+        x -= x.mean(2, keepdim=True)
+        return super().forward(x.abs())
+
+
+class Carries(Sound):
+    """Starts each batch from the hidden state of the last one, as a tutorial's LSTM does."""
+
+    state = None
+
+    def __init__(self, input_shape, n_classes):
+        super().__init__(input_shape, n_classes)
+        self.lstm = nn.LSTM(input_shape[0], 32, batch_first=True)
+
+    def forward(self, x):
+        steps, self.state = self.lstm(x.transpose(1, 2), self.state)
+        return self.classify(steps[:, -1] + self.hidden(x.mean(2)))
+
+
+class CarriesTraining(Sound):
+    """Adds what the last training batch left, with its graph."""
+
+    last: torch.Tensor | float = 0.0
+
+    def forward(self, x):
+        hidden = self.embed(x) + (self.last if self.training else 0.0)
+        if self.training:
+            self.last = 0.1 * hidden.mean(0)
+        return self.classify(hidden)
+
+
 @pytest.mark.parametrize(
     ("cls", "check", "words"),
     [
@@ -146,6 +237,14 @@ class NoForward(NeuralModel):
         (FourClasses, "output_shape", ["(1, 4)", "(B, n_classes) = (1, 2)"]),
         (RowTooMany, "output_shape", ["gave shape (1, 2)", "one row per item"]),
         (NoForward, "output_shape", ["define `forward(self, x)`"]),
+        (GivesTwo, "output_shape", ["gave a tuple", "the logits alone"]),
+        (WantsLengths, "output_shape", ["window = 0.3", "it must be `forward(self, x)`", "None (whole utterances)"]),
+        (WantsNoLengths, "output_shape", ["window = None", "it must be `forward(self, x, lengths)`"]),
+        (FixedRows, "output_shape", ["shape (1, 14, ", "size the layers from input_shape"]),
+        (FramesFirst, "output_shape", ["shape (1, 8, 25)", "x is (batch, feature rows, frames)"]),
+        (InPlace, "output_shape", ["changes its input in place", "x = x - m"]),
+        (Carries, "no_state", ["a later one fails", "hidden state on self", "nn.LSTM without a state"]),
+        (CarriesTraining, "no_state", ["a later one fails", "hidden state on self"]),
     ],
 )
 def test_a_fault_of_form_stops_the_checks(cls, check, words):
@@ -313,9 +412,40 @@ class SearchesWhatBreaks(Sound):
         return {"width": -trial.suggest_int("negative_width", 1, 2)}
 
 
+class SeedsItself(Sound):
+    """Has its own seed."""
+
+    def __init__(self, input_shape, n_classes):
+        torch.manual_seed(42)
+        super().__init__(input_shape, n_classes)
+
+
+class NeedsLength(Whole):
+    """Convolves without padding."""
+
+    def forward(self, x, lengths):
+        nn.functional.avg_pool1d(x, 20)
+        return super().forward(x, lengths)
+
+
+class CountsTo(Whole):
+    """Knows positions up to 1000 frames."""
+
+    def __init__(self, input_shape, n_classes):
+        super().__init__(input_shape, n_classes)
+        self.register_buffer("positions", torch.zeros(1000))
+
+    def forward(self, x, lengths):
+        return super().forward(x + self.positions[: x.shape[2]], lengths)
+
+
 @pytest.mark.parametrize(
     ("cls", "check", "words"),
     [
+        (WrongSize, "size", ["n_parameters = 12345", "the network has 484 parameters", "n_parameters = 484"]),
+        (SeedsItself, "repeatable", ["seeds torch itself (42)", "Remove torch.manual_seed"]),
+        (NeedsLength, "durations", ["0.1 s (9 frames)", "pad short ones"]),
+        (CountsTo, "durations", ["35 s (2801 frames)", "positions for any length"]),
         (Softmax, "logits", ["remove the softmax"]),
         (LogSoftmax, "logits", ["remove the log_softmax"]),
         (DeadLayer, "gradients", ["forgotten.weight", "forgotten.bias", "remove them"]),
