@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from sertbench import testing_recipes as recipes
@@ -153,8 +154,15 @@ def runs_in_bf16(cls: type[NeuralModel]) -> None:
     """Mixed precision works: forward and backward under bfloat16 autocast."""
     data = inputs(cls, 8)
     network = make(cls, data.input_shape).train()
-    with Compute("cpu", "bf16").autocast():
-        logits = network(data.x, data.lengths)
+    try:
+        logits = logits_in_bf16(network, data)
+    except RuntimeError as error:
+        if "could not create a primitive" not in str(error):
+            raise
+        with warnings.catch_warnings():  # oneDNN has no bfloat16 LSTM for this CPU, which is not the plug-in's fault
+            warnings.simplefilter("ignore")
+            with torch.backends.mkldnn.flags(enabled=False):
+                logits = logits_in_bf16(network, data)
     loss = functional.cross_entropy(logits, data.targets)
     torch.autograd.backward(loss)
     if not loss.isfinite():
@@ -162,3 +170,10 @@ def runs_in_bf16(cls: type[NeuralModel]) -> None:
             f"the loss is {loss.item()} under bfloat16 autocast: masks should use -torch.inf on .float() scores, and "
             "small constants must not vanish beside large numbers"
         )
+
+
+def logits_in_bf16(network: nn.Module, data: Sounds) -> Tensor:
+    """What a network gives under bfloat16 autocast."""
+    with Compute("cpu", "bf16").autocast():
+        logits: Tensor = network(data.x, data.lengths)
+    return logits
