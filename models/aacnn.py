@@ -32,6 +32,7 @@ class AACNN(NeuralModel):
     )
     family = "CNN + attention"
     year = 2021
+    n_parameters = 151_108
     recipe = Recipe(
         features=mfcc(26),
         window=2.0,

@@ -30,6 +30,7 @@ class APCNN(NeuralModel):
     )
     family = "CNN + attention"
     year = 2018
+    n_parameters = 93_573
     recipe = Recipe(
         features=framed_spectrogram(frame_length=640, hop_length=160, n_fft=3198, n_bins=400),
         window=2.0,

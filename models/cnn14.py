@@ -34,6 +34,7 @@ class CNN14(NeuralModel):
     )
     family = "CNN"
     year = 2020
+    n_parameters = 79_681_988
     recipe = Recipe(
         features=log_mel(64, n_fft=512, hop_length=160),
         window=3.0,

@@ -31,6 +31,7 @@ class CNN1D(NeuralModel):
     paper = "Aldeneh & Mower Provost, Using Regional Saliency for Speech Emotion Recognition, ICASSP 2017"
     family = "CNN"
     year = 2017
+    n_parameters = 4_472_324
     recipe = Recipe(
         features=log_mel(40, n_fft=400, hop_length=160),
         learning_rate=1e-4,

@@ -34,6 +34,7 @@ class CRNN(NeuralModel):
     )
     family = "CNN + RNN"
     year = 2017
+    n_parameters = 244_484
     recipe = Recipe(
         features=log_mel(40, n_fft=640, hop_length=320),
         learning_rate=1e-3,

@@ -37,6 +37,7 @@ class LightSERNet(NeuralModel):
     )
     family = "CNN"
     year = 2022
+    n_parameters = 460_740
     recipe = Recipe(
         features=mfcc(40, n_fft=1024, hop_length=256),
         window=3.0,

@@ -27,6 +27,7 @@ class MHCNN(NeuralModel):
     paper = "Xu, Zhang & Zhang, Improve Accuracy of Speech Emotion Recognition with Attention Head Fusion, CCWC 2020"
     family = "CNN + attention"
     year = 2020
+    n_parameters = 155_636
     recipe = Recipe(
         features=mfcc(26),
         window=2.0,

@@ -28,6 +28,7 @@ class MultiScale(NeuralModel):
     )
     family = "CNN"
     year = 2022
+    n_parameters = 686_820
     recipe = Recipe(
         features=mfcc(26),
         window=1.8,

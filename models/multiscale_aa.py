@@ -31,6 +31,7 @@ class MultiScaleAA(NeuralModel):
     )
     family = "CNN + attention"
     year = 2022
+    n_parameters = 686_820
     recipe = Recipe(
         features=mfcc(26),
         window=1.8,

@@ -30,6 +30,7 @@ class MultiScaleMHA(NeuralModel):
     )
     family = "CNN + attention"
     year = 2022
+    n_parameters = 879_076
     recipe = Recipe(
         features=mfcc(26),
         window=1.8,

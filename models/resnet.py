@@ -45,6 +45,7 @@ class ResNet(NeuralModel):
     paper = "He et al., Deep Residual Learning for Image Recognition, CVPR 2016"
     family = "CNN"
     year = 2016
+    n_parameters = 11_172_292
     recipe = Recipe(
         features=log_mel(64, n_fft=512, hop_length=160),
         window=3.0,

@@ -75,6 +75,7 @@ class ECAPATDNN(NeuralModel):
     )
     family = "TDNN"
     year = 2020
+    n_parameters = 6_191_876
     recipe = Recipe(
         features=mfcc(80, n_fft=400, hop_length=160, n_mels=80),
         learning_rate=1e-3,

@@ -65,6 +65,7 @@ class TIMNet(NeuralModel):
     )
     family = "TCN"
     year = 2023
+    n_parameters = 104_376
     recipe = Recipe(
         features=mfcc(39, n_fft=800, hop_length=200),
         learning_rate=1e-3,

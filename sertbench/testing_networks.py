@@ -11,7 +11,6 @@ from torch import Tensor
 from sertbench import testing_learning as learning
 from sertbench import testing_prediction as prediction
 from sertbench import testing_recipes as recipes
-from sertbench.compute import multiplies_bf16
 from sertbench.counting import parameters
 from sertbench.errors import PluginError
 from sertbench.feature_spec import SAMPLE_RATE
@@ -161,7 +160,6 @@ CHECKS = (
 
 
 def checks(cls: type[NeuralModel]) -> tuple[Check, ...]:
-    """All checks that apply: some are for models of whole utterances, that of bf16 for machines that compute in it."""
+    """All checks; those of padding and durations are for models of whole utterances."""
     whole = getattr(getattr(cls, "recipe", None), "window", None) is None
-    applies = {"padding": whole, "durations": whole, "bf16": multiplies_bf16("cpu")}
-    return tuple(check for check in CHECKS if applies.get(check.name, True))
+    return tuple(check for check in CHECKS if whole or check.name not in ("padding", "durations"))

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from sertbench import testing
-from sertbench.compute import multiplies_bf16
 from sertbench.corpus import Archive, Corpus, LabelSet
 from sertbench.errors import CorpusError
 from sertbench.feature_spec import log_mel
@@ -460,10 +459,7 @@ class CountsTo(Whole):
         (AlwaysDrops, "no_chance", ["self.training"]),
         (HiddenWeights, "saves", ["nn.ModuleList"]),
         (NumpyNoise, "repeatable", ["classify.bias", "torch only"]),
-        pytest.param(
-            *(ComplexNumbers, "bf16", ["raised RuntimeError", "under bfloat16 autocast"]),
-            marks=pytest.mark.skipif(not multiplies_bf16("cpu"), reason="this CPU does not compute in bfloat16"),
-        ),
+        (ComplexNumbers, "bf16", ["raised RuntimeError", "under bfloat16 autocast"]),
         (SearchesNothingKnown, "search_space", ["'lr', which nothing takes", "width, gain, the fields of Recipe"]),
         (SearchesBesideThePaper, "search_space", ["published learning_rate = 0.003", "Widen it"]),
         (SearchesWhatCannotBe, "search_space", ["batch_size", "whole number >= 2"]),
