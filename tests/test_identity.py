@@ -40,17 +40,21 @@ class Net:
 '''
 
 
-def digest(tmp_path: Path, plugin: str, layers: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The hash of a plug-in beside given shared blocks."""
-    own, shared = tmp_path / "net.py", tmp_path / "layers.py"
+def digest(tmp_path: Path, plugin: str, monkeypatch: pytest.MonkeyPatch, **modules: str) -> str:
+    """The hash of a plug-in, with the text of some modules of sertbench replaced."""
+    own = tmp_path / "net.py"
     own.write_text(plugin)
-    shared.write_text(layers)
-    monkeypatch.setattr(identity.layers, "__file__", str(shared))
+    for name, text in modules.items():
+        (tmp_path / f"_{name}.py").write_text(text)
+    real = identity.file_of
+    replaced = {f"sertbench.{name}": str(tmp_path / f"_{name}.py") for name in modules}
+    monkeypatch.setattr(identity, "file_of", lambda module: replaced.get(module) or real(module))
     identity.file_code_sha256.cache_clear()
     try:
         return identity.file_code_sha256(str(own))
     finally:
         identity.file_code_sha256.cache_clear()
+        monkeypatch.setattr(identity, "file_of", real)
 
 
 @pytest.mark.parametrize(
@@ -65,8 +69,8 @@ def digest(tmp_path: Path, plugin: str, layers: str, monkeypatch: pytest.MonkeyP
 def test_a_plugin_counts_by_what_it_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, same: bool
 ) -> None:
-    before = digest(tmp_path, PLUGIN, LAYERS, monkeypatch)
-    after = digest(tmp_path, PLUGIN.replace(old, new), LAYERS, monkeypatch)
+    before = digest(tmp_path, PLUGIN, monkeypatch, layers=LAYERS)
+    after = digest(tmp_path, PLUGIN.replace(old, new), monkeypatch, layers=LAYERS)
     assert (before == after) is same
 
 
@@ -84,17 +88,108 @@ def test_a_shared_block_counts_if_the_plugin_leads_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, same: bool
 ) -> None:
     assert old in LAYERS
-    before = digest(tmp_path, PLUGIN, LAYERS, monkeypatch)
-    after = digest(tmp_path, PLUGIN, LAYERS.replace(old, new), monkeypatch)
+    before = digest(tmp_path, PLUGIN, monkeypatch, layers=LAYERS)
+    after = digest(tmp_path, PLUGIN, monkeypatch, layers=LAYERS.replace(old, new))
     assert (before == after) is same
 
 
 @pytest.mark.parametrize(
-    "statement", ["import sertbench.layers", "from sertbench import layers", "from sertbench.layers import *"]
+    "statement",
+    [
+        "import sertbench.layers",
+        "import sertbench.layers as blocks",
+        "from sertbench import layers",
+        "from sertbench.layers import *",
+    ],
 )
-def test_a_plugin_that_imports_all_blocks_depends_on_all(statement: str) -> None:
-    plugin = ast.parse(f"{statement}\n")
-    assert identity.imported_blocks(plugin, {"Inner", "Other"}) == {"Inner", "Other"}
+def test_a_plugin_that_imports_all_blocks_depends_on_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    plugin = f"{statement}\n"
+    before = digest(tmp_path, plugin, monkeypatch, layers=LAYERS)
+    for old, new in (("        return x\n", "        return -x\n"), ("SCALE = 2", "SCALE = 3")):
+        assert digest(tmp_path, plugin, monkeypatch, layers=LAYERS.replace(old, new)) != before
+
+
+SEQUENCES = '''
+"""More blocks, some of which use those of another module."""
+from sertbench.layers import Outer as Wrapped
+from sertbench.audio import peak
+from sertbench import scores
+
+
+class Step:
+    def run(self, x):
+        return Wrapped().run(x)
+
+
+class Lazy:
+    def run(self, x):
+        from sertbench.layers import Other
+
+        return Other().run(x)
+
+
+class Loud:
+    def run(self, x):
+        return peak(x)
+
+
+class Scored:
+    def run(self, x):
+        return scores.score(x)
+
+
+class Alone:
+    def run(self, x):
+        return x
+'''
+AUDIO = "def peak(x):\n    return floor(x)\ndef floor(x):\n    return x\ndef cut(x):\n    return x\n"
+
+
+@pytest.mark.parametrize(
+    ("block", "module", "old", "new", "same"),
+    [
+        ("Step", "sequence_layers", "Wrapped().run(x)", "-Wrapped().run(x)", False),
+        ("Step", "layers", "SCALE = 2", "SCALE = 3", False),  # in another module, four steps away
+        ("Step", "layers", "        return x\n", "        return -x\n", True),  # of Other, which Step does not use
+        ("Step", "audio", "return floor(x)", "return -floor(x)", True),
+        ("Wrapped", "layers", "SCALE = 2", "SCALE = 3", False),  # handed on from where it was imported
+        ("Lazy", "layers", "        return x\n", "        return -x\n", False),  # imported inside the block
+        ("Loud", "audio", "def floor(x):\n    return x", "def floor(x):\n    return -x", False),
+        ("Loud", "audio", "def cut(x):\n    return x", "def cut(x):\n    return -x", True),
+        ("Scored", "scores", "LEAST = 1", "LEAST = 2", False),  # a module that is imported as a whole
+        ("Alone", "layers", "SCALE = 2", "SCALE = 3", True),
+        ("Alone", "sequence_layers", "return peak(x)", "return -peak(x)", True),
+    ],
+)
+def test_a_block_is_followed_into_the_modules_that_its_own_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: str, module: str, old: str, new: str, same: bool
+) -> None:
+    plugin = f"from sertbench.sequence_layers import {block}\n"
+    texts = {"layers": LAYERS, "sequence_layers": SEQUENCES, "audio": AUDIO, "scores": "LEAST = 1\ndef score(x): 0\n"}
+    assert old in texts[module]
+    before = digest(tmp_path, plugin, monkeypatch, **texts)
+    texts[module] = texts[module].replace(old, new)
+    assert (digest(tmp_path, plugin, monkeypatch, **texts) == before) is same
+
+
+def test_what_a_relative_import_takes_counts_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin, blocks = (
+        "from sertbench.sequence_layers import Step\n",
+        SEQUENCES.replace("from sertbench.layers", "from .layers"),
+    )
+    before = digest(tmp_path, plugin, monkeypatch, layers=LAYERS, sequence_layers=blocks)
+    changed = LAYERS.replace("SCALE = 2", "SCALE = 3")
+    assert digest(tmp_path, plugin, monkeypatch, layers=changed, sequence_layers=blocks) != before
+
+
+def test_a_name_of_the_package_that_is_no_module_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = "from sertbench import __version__\nclass Step:\n    version = __version__\n"
+    plugin = "from sertbench.sequence_layers import Step\n"
+    assert digest(tmp_path, plugin, monkeypatch, sequence_layers=blocks)
 
 
 def test_the_training_loop_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +198,7 @@ def test_the_training_loop_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     digests = []
     for code in ("RATE = 1  # one", "RATE = 1", "RATE = 2"):
         loop.write_text(code)
-        digests.append(digest(tmp_path, PLUGIN, LAYERS, monkeypatch))
+        digests.append(digest(tmp_path, PLUGIN, monkeypatch, layers=LAYERS))
     assert digests[0] == digests[1] != digests[2]
 
 
@@ -112,6 +207,7 @@ def test_definitions_are_found_by_the_names_that_they_give() -> None:
     assert set(identity.definitions(module)) == {"A", "B", "C", "D", "E", "G", "H", "i"}
 
 
-def test_a_closure_of_names_that_lead_in_a_circle_ends() -> None:
-    known = identity.definitions(ast.parse("def a(): return b()\ndef b(): return a()\ndef c(): return a()\n"))
-    assert identity.closure({"a"}, known) == {"a", "b"}
+def test_a_closure_of_names_that_lead_in_a_circle_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "round.py").write_text("def a(): return b()\ndef b(): return a()\ndef c(): return a()\n")
+    monkeypatch.setattr(identity, "file_of", lambda _: str(tmp_path / "round.py"))
+    assert set(identity.closure([("sertbench.round", "a")])) == {("sertbench.round", "a"), ("sertbench.round", "b")}
