@@ -26,8 +26,8 @@ class CNNLSTM(NeuralModel):
     4 and 4, an LSTM and a softmax layer, on 128 bands of 128 ms every 32 ms of the first 8 s, padded with zeros.
     656,068 parameters for 4 classes; the paper's count could not be checked.
 
-    The pools divide time by 128: an image of 8 s leaves the LSTM a single step, as published. So the LSTM is a gated
-    dense layer there; it gets more steps from longer windows, or from fewer `blocks`.
+    The pools divide time by 128, so the published image of 8 s leaves the LSTM a single step, and its recurrent weights
+    without use. Here the pools round up instead of down, which keeps the last second and gives two steps.
 
     From public re-implementations, since the paper's tables were not at hand: the sides of the pools, Adam at 6e-4,
     weight decay 1e-6. Chosen here: 256 cells, batches of 32, and windows every 4 s of what is longer than 8 s.
@@ -61,7 +61,7 @@ class CNNLSTM(NeuralModel):
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths[1:])
         bands = input_shape[0]
         for side in POOLS[:blocks]:
-            bands = max(1, bands // side)
+            bands = -(-bands // side)
         self.lstm = nn.LSTM(widths[-1] * bands, hidden, batch_first=True)
         self.classify = nn.Linear(hidden, n_classes)
         self.to(memory_format=torch.channels_last)
@@ -71,7 +71,7 @@ class CNNLSTM(NeuralModel):
         x = x[:, None].contiguous(memory_format=torch.channels_last)
         for conv, norm, side in zip(self.convs, self.norms, POOLS, strict=False):
             x = functional.elu_(norm(conv(x)))
-            x = functional.max_pool2d(x, [min(side, n) for n in x.shape[2:]])  # what is shorter than a pool stays one
+            x = functional.max_pool2d(x, side, ceil_mode=True)
         steps = self.lstm(x.flatten(1, 2).transpose(1, 2))[0]  # (B, T', hidden)
         logits: Tensor = self.classify(steps[:, -1])
         return logits

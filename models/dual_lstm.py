@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -43,8 +44,7 @@ class Tower(nn.Module):
 
     def __init__(self, rows: int, channels: tuple[int, int], kernel: tuple[int, int]) -> None:
         super().__init__()
-        widths = zip((1, channels[0]), channels, strict=True)
-        self.blocks = nn.ModuleList(FeatureBlock(c_in, c_out, kernel) for c_in, c_out in widths)
+        self.blocks = nn.ModuleList(FeatureBlock(*widths, kernel) for widths in pairwise((1, *channels)))
         self.width = channels[1] * -(-rows // 4)
         self.to(memory_format=torch.channels_last)
 
@@ -111,8 +111,8 @@ class DualLSTM(NeuralModel):
         self.rows = [FINE.rows, COARSE.rows, input_shape[0] - FINE.rows - COARSE.rows]
         self.fine = Tower(self.rows[0], (64, 16), (2, 4))
         self.coarse = Tower(self.rows[1], (64, 16), (4, 2))
-        widths = (self.fine.width, hidden)
-        self.dual = nn.ModuleList(DualSequenceLSTM(width, self.coarse.width, hidden) for width in widths)
+        sides = [(self.fine.width, self.coarse.width), (hidden, self.coarse.width)]
+        self.dual = nn.ModuleList(DualSequenceLSTM(*widths, hidden) for widths in sides)
         self.lstm = nn.LSTM(self.rows[2], hidden, num_layers=2, batch_first=True)
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.ModuleList(nn.Linear(hidden, n_classes) for _ in range(2))
@@ -122,13 +122,14 @@ class DualLSTM(NeuralModel):
         fine, coarse, cepstra = torch.split(x * valid_frames(lengths, x.shape[2])[:, None], self.rows, 1)
         halves = (lengths + 1) // 2
         (a, a_lengths), (b, b_lengths) = self.fine(fine, lengths), self.coarse(coarse[..., ::2], halves)
-        a = align(a, a_lengths, b.shape[1])
+        h = align(a, a_lengths, b.shape[1])
         for layer in self.dual:
-            a = layer(a, b)
-        heard = self.lstm(cepstra[..., ::2].transpose(1, 2))[0]
-        pooled = [masked_mean(s, valid_frames(n, s.shape[1])) for s, n in ((a, b_lengths), (heard, halves))]
-        both = [head(self.dropout(mean)) for head, mean in zip(self.classify, pooled, strict=True)]
-        return torch.stack(both).mean(0)
+            h = layer(h, b)
+        with torch.autocast(x.device.type, enabled=False):  # oneDNN has no bfloat16 LSTM for CPUs without it
+            heard = self.lstm(cepstra[..., ::2].transpose(1, 2).float())[0]
+        pooled = [masked_mean(s, valid_frames(n, s.shape[1])) for s, n in ((h, b_lengths), (heard, halves))]
+        dual, plain = (head(self.dropout(mean)) for head, mean in zip(self.classify, pooled, strict=True))
+        return torch.stack([dual, plain]).mean(0)
 
     @classmethod
     def search_space(cls, trial: BaseTrial) -> Choice:

@@ -11,8 +11,10 @@ from sertbench import plugins, testing
 
 NAMES = plugins.names("models")
 CLASSES = {name: plugins.load_model(name).cls for name in NAMES}
+# A training step of these takes most of a minute on a CPU; tests of their own check a narrow version.
+HEAVY = {"acrnn"}
 CONTRACT = [
-    pytest.param(name, check, id=f"{name}-{check.name}")
+    pytest.param(name, check, id=f"{name}-{check.name}", marks=[pytest.mark.slow] * (name in HEAVY))
     for name, cls in CLASSES.items()
     for check in testing.model_checks(cls)
 ]
