@@ -21,7 +21,7 @@ class AttentionBLSTM(NeuralModel):
     Mirsamadi, Barsoum & Zhang, "Automatic Speech Emotion Recognition Using Recurrent Neural Networks with Local
     Attention", ICASSP 2017. As there, dense ReLU layers precede a BLSTM of 128 cells and half of the units are dropped
     in training. Here one dense layer instead of two, 64 log-mel bands instead of the spectrum or 32 descriptors, and
-    steps of 40 ms (two frames) instead of 10 ms.
+    steps of 40 ms (two frames) instead of 10 ms. `bilstm_attention` is the network as published, on descriptors.
     """
 
     paper = (

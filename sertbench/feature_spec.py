@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 SAMPLE_RATE = 16_000  # Hz: every corpus is brought to this rate by one resampling chain (soxr HQ)
@@ -32,6 +32,11 @@ class FeatureSpec:
         if self.kind == "mfcc":
             return self.n_mfcc
         return self.n_mels if self.kind == "log_mel" else self.n_bins or self.n_fft // 2 + 1
+
+    @property
+    def summary(self) -> str:
+        """What a list of models says: "mfcc 26"."""
+        return f"{self.kind} {self.rows}"
 
     def frames(self, samples: int) -> int:
         """Frames T of a signal of `samples` samples: 1 + floor(samples / hop_length)."""
@@ -71,3 +76,53 @@ def log_spectrogram(n_fft: int = 512, hop_length: int = 160, n_bins: int | None 
 def framed_spectrogram(frame_length: int, hop_length: int, n_fft: int, n_bins: int) -> FramedSpec:
     """Power spectrum in dB relative to the maximum, of rectangular frames that are not centred; see FramedSpec."""
     return FramedSpec("log_spectrogram", n_fft, hop_length, n_bins=n_bins, top_db=None, frame_length=frame_length)
+
+
+@dataclass(frozen=True)
+class CombinedSpec(FeatureSpec):
+    """Rows from top to bottom: a feature, its time derivatives, then other features of the same frames.
+
+    A class of its own, so that a plain feature keeps its fields and with them its place in the cache.
+    """
+
+    deltas: int = 0  #       orders of derivatives: 1 adds the deltas, 2 the delta-deltas too
+    delta_width: int = 9  #  frames over which a derivative is fitted, odd
+    below: tuple[FeatureSpec, ...] = ()
+
+    @property
+    def alone(self) -> FeatureSpec:
+        """The feature without its derivatives and without what is below."""
+        return FeatureSpec(**_settings(self))
+
+    @property
+    def rows(self) -> int:
+        """Feature rows F."""
+        return (1 + self.deltas) * super().rows + sum(part.rows for part in self.below)
+
+    @property
+    def summary(self) -> str:
+        """What a list of models says: "log_mel 64 + mfcc 13 ΔΔ"."""
+        first = f"{self.kind} {super().rows} {'Δ' * self.deltas}".strip()
+        return " + ".join([first, *(part.summary for part in self.below)])
+
+
+def _settings(spec: FeatureSpec) -> dict[str, Any]:
+    if isinstance(spec, FramedSpec):
+        raise ValueError("a framed_spectrogram has no deltas, and only stands below other features")
+    return {f.name: getattr(spec, f.name) for f in fields(FeatureSpec)}
+
+
+def with_deltas(spec: FeatureSpec, orders: int = 2, width: int = 9) -> CombinedSpec:
+    """A plain feature with its deltas (orders=1) and delta-deltas (orders=2) below it.
+
+    The values are those of librosa.feature.delta, whose width is 9 too: the slope of a line, and the second derivative
+    of a parabola, fitted to `width` frames; the first and last few frames share a fit. See `features.derivative`.
+    """
+    return CombinedSpec(**_settings(spec), deltas=orders, delta_width=width)
+
+
+def stacked(first: FeatureSpec, *others: FeatureSpec) -> CombinedSpec:
+    """Several features of the same `hop_length`, the rows of one below those of the other."""
+    if isinstance(first, CombinedSpec):
+        return replace(first, below=first.below + others)
+    return CombinedSpec(**_settings(first), below=others)

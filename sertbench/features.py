@@ -2,8 +2,8 @@
 
 Values are those of librosa 0.11 with its defaults: centred frames, zero padding, periodic Hann window, power spectrum,
 Slaney mel bands with area normalisation, 10 log10(max(E, 1e-10)), a floor `top_db` below the maximum of the window, and
-an orthonormal DCT-II. The floor belongs to one window (or whole utterance), so it is never taken over a batch. The
-frames of a `FramedSpec` are cut as python_speech_features cuts them.
+an orthonormal DCT-II. The floor belongs to one window (or whole utterance), so it is never taken over a batch; nor
+does a derivative look beyond its window. The frames of a `FramedSpec` are cut as python_speech_features cuts them.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from functools import cache
 
 import numpy as np
 import torch
+from scipy.signal import savgol_filter
 from torch import Tensor
 
-from sertbench.feature_spec import SAMPLE_RATE, FeatureSpec, FramedSpec
+from sertbench.feature_spec import SAMPLE_RATE, CombinedSpec, FeatureSpec, FramedSpec
 
 LEAST_POWER = 1e-10  # power_to_db's amin: -100 dB
 # Samples framed at a time. On a CPU the work arrays then stay in cache; a GPU wants large kernels.
@@ -31,6 +32,8 @@ def extract(spec: FeatureSpec, waves: Tensor) -> Tensor:
     `waves` is (B, N), float32, 16 kHz, on any device. Gives (B, F, T), float32, with F = `spec.rows` and
     T = `spec.frames(N)`; row b depends on `waves[b]` alone.
     """
+    if isinstance(spec, CombinedSpec):
+        return _combined(spec, waves)
     B, N = waves.shape
     T = spec.frames(N)
     tables = _tables(spec, waves.device)
@@ -46,6 +49,24 @@ def extract(spec: FeatureSpec, waves: Tensor) -> Tensor:
         rows = levels if tables.cosines is None else levels @ tables.cosines
         out[b : b + step] = rows.transpose(1, 2)
     return out
+
+
+def _combined(spec: CombinedSpec, waves: Tensor) -> Tensor:
+    static = extract(spec.alone, waves)
+    derivatives = [derivative(static, order, spec.delta_width) for order in range(1, spec.deltas + 1)]
+    return torch.cat([static, *derivatives, *(extract(part, waves) for part in spec.below)], 1)
+
+
+def derivative(x: Tensor, order: int, width: int = 9) -> Tensor:
+    """Derivative of x (..., T) along time, per frame^order: of a polynomial of this order, fitted to `width` frames.
+
+    Equal to librosa.feature.delta(x, width=9, order=1, mode="interp"), which is Savitzky & Golay's filter: the edges
+    take the derivatives of the first and of the last fit. Fewer than `width` frames, which librosa refuses, are
+    continued with their outermost values (its mode "nearest").
+    """
+    mode = "interp" if x.shape[-1] >= width else "nearest"
+    values = savgol_filter(x.cpu().numpy(), width, order, deriv=order, axis=-1, mode=mode)
+    return torch.from_numpy(values).to(x)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """What can change a fit, as far as it is code: the plug-in's file, the shared blocks that it uses, the training loop.
 
 Code is hashed as its syntax tree without docstrings: a comment, a docstring or a new block for somebody else changes
-nothing, so finished fits stay valid. Shared blocks stand in the modules `sertbench/*layers.py`; a block's name occurs
-once in all of them.
+nothing, so finished fits stay valid. Shared blocks stand in the modules `sertbench/*layers.py`. A block is followed
+wherever it leads inside sertbench, also through the imports of its module.
 """
 
 from __future__ import annotations
@@ -10,20 +10,24 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import importlib.util
 import inspect
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sertbench import compute, training
 from sertbench.plugin_text import helpers
 
-# Modules of shared blocks -> their files.
-BLOCKS = {f"sertbench.{path.stem}": str(path) for path in sorted(Path(__file__).parent.glob("*layers.py"))}
+BLOCKS = frozenset(f"sertbench.{path.stem}" for path in Path(__file__).parent.glob("*layers.py"))
+
+Definition = tuple[str, str]  # (module, name); the name "*" stands for all that the module defines
 
 
 def model_code_sha256(cls: type) -> str:
     """Hash of a model's file and of what it leads to.
 
-    That is: the author's own files that it imports, the shared blocks that these import (and theirs), and the loop.
+    That is: the author's own files that it imports, the shared blocks that these import (and all that they lead to),
+    and the loop.
     """
     return file_code_sha256(inspect.getfile(cls), cls.__module__)
 
@@ -33,12 +37,10 @@ def file_code_sha256(file: str, module: str = "") -> str:
     """As `model_code_sha256`, for the file of a model. `module` keeps apart what a file was before it was edited."""
     del module
     own = [parse(str(path)) for path in (file, *helpers(Path(file)))]
-    modules = {name: definitions(parse(path)) for name, path in BLOCKS.items()}
-    shared = {name: code for blocks in modules.values() for name, code in blocks.items()}
-    names = {name: set(blocks) for name, blocks in modules.items()}
-    used = closure(set().union(*(imported_blocks(part, names) for part in own)), shared)
+    taken = [found for part in own for each in imports(ast.walk(part)).values() for found in each]
+    used = closure(found for found in taken if found[0] in BLOCKS)
     loop = [parse(str(module.__file__)) for module in (training, compute)]
-    code = [*own, *(shared[name] for name in sorted(used)), *loop]
+    code = [*own, *(used[found] for found in sorted(used)), *loop]
     return hashlib.sha256("\n".join(map(ast.dump, code)).encode()).hexdigest()
 
 
@@ -52,7 +54,7 @@ def parse(file: str) -> ast.Module:
 
 
 def definitions(module: ast.Module) -> dict[str, ast.stmt]:
-    """The top-level statements of a module by the names that they define; imports under the name that they bind."""
+    """The top-level statements of a module by the names that they define."""
     found: dict[str, ast.stmt] = {}
     for node in module.body:
         if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
@@ -63,27 +65,66 @@ def definitions(module: ast.Module) -> dict[str, ast.stmt]:
     return found
 
 
-def imported_blocks(plugin: ast.Module, known: dict[str, set[str]]) -> set[str]:
-    """The names that a plug-in takes from modules of shared blocks; all of a module that it imports as a whole."""
-    names: set[str] = set()
-    for node in ast.walk(plugin):
-        if isinstance(node, ast.ImportFrom) and node.module in known:
-            blocks = known[node.module]
-            names |= blocks if node.names[0].name == "*" else blocks & {alias.name for alias in node.names}
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            package = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+def imports(nodes: Iterable[ast.AST]) -> dict[str, set[Definition]]:
+    """What the import statements among some nodes take from sertbench, by the names that they bind ("*" for all).
+
+    A module that is imported as a whole is all of its definitions.
+    """
+    bound: dict[str, set[Definition]] = {}
+    for node in nodes:
+        if isinstance(node, ast.Import):
             for alias in node.names:
-                names |= known.get(package + alias.name, set())
-    return names
+                if alias.name.startswith("sertbench."):
+                    bound.setdefault(alias.asname or "sertbench", set()).add((alias.name, "*"))
+        elif isinstance(node, ast.ImportFrom):
+            source = ".".join(filter(None, ["sertbench" if node.level else "", node.module]))
+            for alias in node.names:
+                if source == "sertbench":
+                    bound.setdefault(alias.asname or alias.name, set()).add((f"sertbench.{alias.name}", "*"))
+                elif source.startswith("sertbench."):
+                    bound.setdefault(alias.asname or alias.name, set()).add((source, alias.name))
+    return bound
 
 
-def closure(names: set[str], known: dict[str, ast.stmt]) -> set[str]:
-    """The names, and every known name that they lead to."""
-    reached: set[str] = set()
-    todo = list(names)
+def file_of(module: str) -> str | None:
+    """The file of a module of sertbench; None for a name that is no module."""
+    spec = importlib.util.find_spec(module)
+    return spec.origin if spec is not None else None
+
+
+def closure(start: Iterable[Definition]) -> dict[Definition, ast.stmt]:
+    """The statements that define some names, and those of every name of sertbench that they lead to."""
+    trees: dict[str, ast.Module] = {}
+    reached: dict[Definition, ast.stmt] = {}
+    seen: set[Definition] = set()
+    todo = list(start)
     while todo:
-        name = todo.pop()
-        if name not in reached:
-            reached.add(name)
-            todo += [n.id for n in ast.walk(known[name]) if isinstance(n, ast.Name) and n.id in known]
+        module, name = found = todo.pop()
+        if found in seen:
+            continue
+        seen.add(found)
+        if module not in trees:
+            file = file_of(module)
+            trees[module] = parse(file) if file else ast.Module([], [])
+        own, taken = definitions(trees[module]), imports(trees[module].body)
+        if name == "*":
+            todo += [(module, each) for each in own]
+        elif name in own:
+            reached[found] = own[name]
+            todo += leads_to(own[name], module, own, taken)
+        else:
+            todo += taken.get(name, set()) | taken.get("*", set())  # handed on from another module
     return reached
+
+
+def leads_to(
+    statement: ast.stmt, module: str, own: dict[str, ast.stmt], taken: dict[str, set[Definition]]
+) -> Iterator[Definition]:
+    """The definitions that a statement of a module uses: the module's own, and those that it or the module imports."""
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name) and node.id in own:
+            yield module, node.id
+        elif isinstance(node, ast.Name):
+            yield from taken.get(node.id, taken.get("*", ()))
+    for inside in imports(ast.walk(statement)).values():
+        yield from inside

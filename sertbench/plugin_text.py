@@ -56,23 +56,45 @@ def facts(path: Path, bases: tuple[str, ...], class_name: str = "") -> dict[str,
         if wanted and isinstance(value, ast.Constant) and isinstance(value.value, wanted):
             read[name] = value.value
         elif name == "recipe" and isinstance(value, ast.Call):
-            read["features"] = _features({keyword.arg: keyword.value for keyword in value.keywords})
+            read["features"] = _features({k.arg: k.value for k in value.keywords}, _constants(tree))
     return read
 
 
-def _features(recipe: dict[str | None, ast.expr]) -> str:
+def _features(recipe: dict[str | None, ast.expr], constants: dict[str, ast.expr]) -> str:
     """What a recipe's keywords say of a model's input: "mfcc 26, 1.8 s / 0.2 s", or nothing if it has no features."""
     asked = recipe.get("features")
-    if not isinstance(asked, ast.Call):
+    if asked is None or (isinstance(asked, ast.Constant) and asked.value is None):
         return ""
     try:
-        settings = {k.arg: ast.literal_eval(k.value) for k in asked.keywords if k.arg}
-        made = getattr(feature_spec, ast.unparse(asked.func))(*map(ast.literal_eval, asked.args), **settings)
-        what = f"{made.kind} {made.rows}"
+        what = _value(asked, constants).summary
         window, hop = (ast.literal_eval(recipe.get(name, ast.Constant(None))) for name in ("window", "hop"))
     except Exception:  # noqa: BLE001 - not literals, or no specification of sertbench's: listing shows what is written
         return ast.unparse(asked)
     return f"{what}, {window} s / {hop} s" if window else f"{what}, whole"
+
+
+def _constants(tree: ast.Module) -> dict[str, ast.expr]:
+    """The expressions that the top level of a file assigns to names, alone or in a tuple."""
+    found: dict[str, ast.expr] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            target, value = node.targets[0], node.value
+            if isinstance(target, ast.Name):
+                found[target.id] = value
+            elif isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+                found |= {n.id: v for n, v in zip(target.elts, value.elts, strict=False) if isinstance(n, ast.Name)}
+    return found
+
+
+def _value(node: ast.expr, constants: dict[str, ast.expr]) -> Any:
+    """What an expression of literals, of the file's constants and of calls of `feature_spec` stands for."""
+    if isinstance(node, ast.Name):
+        return _value(constants[node.id], constants)
+    if isinstance(node, ast.Call):
+        settings = {k.arg: _value(k.value, constants) for k in node.keywords if k.arg}
+        make = getattr(feature_spec, ast.unparse(node.func).rpartition(".")[2])
+        return make(*(_value(argument, constants) for argument in node.args), **settings)
+    return ast.literal_eval(node)
 
 
 def short(paper: str) -> str:
@@ -80,13 +102,13 @@ def short(paper: str) -> str:
 
     >>> short("Zhu & Li, Global-Aware Fusion, ICASSP 2022")
     'Zhu & Li, ICASSP 2022'
-    >>> short("Ma, Ng & Yu, One, Two, Three, ICASSP 2022")
+    >>> short("Ma, Ng, Ho & Yu, One, Two, Three, ICASSP 2022")
     'Ma et al., ICASSP 2022'
     """
     parts = paper.split(", ")
     if len(parts) < 3:
         return paper
-    several = " & " in parts[1] and len(parts[1].split()) <= 5 and "&" not in parts[0]
+    several = "&" not in parts[0] and any(" & " in part and len(part.split()) <= 5 for part in parts[1:5])
     return f"{parts[0]}{' et al.' if several else ''}, {parts[-1]}"
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import optuna
 
 from sertbench.errors import PluginError
-from sertbench.feature_spec import KINDS, FeatureSpec, FramedSpec
+from sertbench.feature_spec import KINDS, CombinedSpec, FeatureSpec, FramedSpec
 from sertbench.model import Choice, Model, Recipe, hyperparameters
 
 # field -> (may it have this value?, what it must be)
@@ -73,6 +73,9 @@ def feature_faults(spec: object) -> Iterator[str]:
     if not isinstance(spec, FeatureSpec):
         yield f"features = {spec!r}: make one with sertbench.feature_spec, e.g. log_mel(64)"
         return
+    if isinstance(spec, CombinedSpec):
+        yield from combination_faults(spec)
+        spec = spec.alone
     if spec.kind not in KINDS:
         yield f"features.kind = {spec.kind!r}: must be one of {', '.join(map(repr, KINDS))}"
     if min(spec.n_fft, spec.hop_length, spec.rows) < 1:
@@ -83,6 +86,22 @@ def feature_faults(spec: object) -> Iterator[str]:
         yield f"features.frame_length = {spec.frame_length}: must be 1 to n_fft = {spec.n_fft}"
     if spec.n_bins is not None and spec.n_bins > spec.n_fft // 2 + 1:
         yield f"features.n_bins = {spec.n_bins}: n_fft = {spec.n_fft} gives {spec.n_fft // 2 + 1}"
+
+
+def combination_faults(spec: CombinedSpec) -> Iterator[str]:
+    """What is wrong with derivatives and with the features below."""
+    if spec.deltas not in (0, 1, 2):
+        yield f"features: {spec.deltas!r} orders of deltas; 1 gives the deltas, 2 the delta-deltas too"
+    if not isinstance(spec.delta_width, int) or spec.delta_width < 3 or spec.delta_width % 2 == 0:
+        yield f"features: deltas over {spec.delta_width!r} frames; the width must be an odd number >= 3"
+    for part in spec.below:
+        faults = list(feature_faults(part))
+        yield from faults
+        if not faults and part.hop_length != spec.hop_length:
+            yield (
+                f"features: {part.kind} every {part.hop_length} samples below {spec.kind} every {spec.hop_length}; "
+                "stacked features must have one hop_length"
+            )
 
 
 def valid_recipe(cls: Model) -> None:

@@ -42,17 +42,21 @@ class Net:
 '''
 
 
-def digest(tmp_path: Path, plugin: str, layers: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The hash of a plug-in beside given shared blocks."""
-    own, shared = tmp_path / "net.py", tmp_path / "layers.py"
+def digest(tmp_path: Path, plugin: str, monkeypatch: pytest.MonkeyPatch, **modules: str) -> str:
+    """The hash of a plug-in, with the text of some modules of sertbench replaced."""
+    own = tmp_path / "net.py"
     own.write_text(plugin)
-    shared.write_text(layers)
-    monkeypatch.setattr(identity, "BLOCKS", {"sertbench.layers": str(shared)})
+    for name, text in modules.items():
+        (tmp_path / f"_{name}.py").write_text(text)
+    real = identity.file_of
+    replaced = {f"sertbench.{name}": str(tmp_path / f"_{name}.py") for name in modules}
+    monkeypatch.setattr(identity, "file_of", lambda module: replaced.get(module) or real(module))
     identity.file_code_sha256.cache_clear()
     try:
         return identity.file_code_sha256(str(own))
     finally:
         identity.file_code_sha256.cache_clear()
+        monkeypatch.setattr(identity, "file_of", real)
 
 
 @pytest.mark.parametrize(
@@ -67,8 +71,8 @@ def digest(tmp_path: Path, plugin: str, layers: str, monkeypatch: pytest.MonkeyP
 def test_a_plugin_counts_by_what_it_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, same: bool
 ) -> None:
-    before = digest(tmp_path, PLUGIN, LAYERS, monkeypatch)
-    after = digest(tmp_path, PLUGIN.replace(old, new), LAYERS, monkeypatch)
+    before = digest(tmp_path, PLUGIN, monkeypatch, layers=LAYERS)
+    after = digest(tmp_path, PLUGIN.replace(old, new), monkeypatch, layers=LAYERS)
     assert (before == after) is same
 
 
@@ -86,65 +90,108 @@ def test_a_shared_block_counts_if_the_plugin_leads_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, same: bool
 ) -> None:
     assert old in LAYERS
-    before = digest(tmp_path, PLUGIN, LAYERS, monkeypatch)
-    after = digest(tmp_path, PLUGIN, LAYERS.replace(old, new), monkeypatch)
+    before = digest(tmp_path, PLUGIN, monkeypatch, layers=LAYERS)
+    after = digest(tmp_path, PLUGIN, monkeypatch, layers=LAYERS.replace(old, new))
     assert (before == after) is same
 
 
 @pytest.mark.parametrize(
-    ("statement", "names"),
+    "statement",
     [
-        ("import sertbench.layers", {"Inner", "Other"}),
-        ("from sertbench import layers", {"Inner", "Other"}),
-        ("from sertbench.layers import *", {"Inner", "Other"}),
-        ("from sertbench.layers import Inner as Mine", {"Inner"}),
-        ("from sertbench import more_layers, layers as blocks", {"Inner", "Other", "Third"}),
-        ("import sertbench.more_layers as more, numpy", {"Third"}),
-        ("from sertbench.more_layers import Third\nfrom sertbench.layers import Other", {"Other", "Third"}),
-        ("from sertbench.model import Inner", set()),
-        ("from . import layers", set()),
+        "import sertbench.layers",
+        "import sertbench.layers as blocks",
+        "from sertbench import layers",
+        "from sertbench.layers import *",
     ],
 )
-def test_imports_of_blocks_are_found(statement: str, names: set[str]) -> None:
-    known = {"sertbench.layers": {"Inner", "Other"}, "sertbench.more_layers": {"Third"}}
-    assert identity.imported_blocks(ast.parse(f"{statement}\n"), known) == names
+def test_a_plugin_that_imports_all_blocks_depends_on_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    plugin = f"{statement}\n"
+    before = digest(tmp_path, plugin, monkeypatch, layers=LAYERS)
+    for old, new in (("        return x\n", "        return -x\n"), ("SCALE = 2", "SCALE = 3")):
+        assert digest(tmp_path, plugin, monkeypatch, layers=LAYERS.replace(old, new)) != before
 
 
-def test_a_block_counts_across_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    more = (
-        "from sertbench.layers import Outer\n\n\nclass Third:\n    def run(self, x):\n        return Outer().run(x)\n"
+SEQUENCES = '''
+"""More blocks, some of which use those of another module."""
+from sertbench.layers import Outer as Wrapped
+from sertbench.audio import peak
+from sertbench import scores
+
+
+class Step:
+    def run(self, x):
+        return Wrapped().run(x)
+
+
+class Lazy:
+    def run(self, x):
+        from sertbench.layers import Other
+
+        return Other().run(x)
+
+
+class Loud:
+    def run(self, x):
+        return peak(x)
+
+
+class Scored:
+    def run(self, x):
+        return scores.score(x)
+
+
+class Alone:
+    def run(self, x):
+        return x
+'''
+AUDIO = "def peak(x):\n    return floor(x)\ndef floor(x):\n    return x\ndef cut(x):\n    return x\n"
+
+
+@pytest.mark.parametrize(
+    ("block", "module", "old", "new", "same"),
+    [
+        ("Step", "sequence_layers", "Wrapped().run(x)", "-Wrapped().run(x)", False),
+        ("Step", "layers", "SCALE = 2", "SCALE = 3", False),  # in another module, four steps away
+        ("Step", "layers", "        return x\n", "        return -x\n", True),  # of Other, which Step does not use
+        ("Step", "audio", "return floor(x)", "return -floor(x)", True),
+        ("Wrapped", "layers", "SCALE = 2", "SCALE = 3", False),  # handed on from where it was imported
+        ("Lazy", "layers", "        return x\n", "        return -x\n", False),  # imported inside the block
+        ("Loud", "audio", "def floor(x):\n    return x", "def floor(x):\n    return -x", False),
+        ("Loud", "audio", "def cut(x):\n    return x", "def cut(x):\n    return -x", True),
+        ("Scored", "scores", "LEAST = 1", "LEAST = 2", False),  # a module that is imported as a whole
+        ("Alone", "layers", "SCALE = 2", "SCALE = 3", True),
+        ("Alone", "sequence_layers", "return peak(x)", "return -peak(x)", True),
+    ],
+)
+def test_a_block_is_followed_into_the_modules_that_its_own_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: str, module: str, old: str, new: str, same: bool
+) -> None:
+    plugin = f"from sertbench.sequence_layers import {block}\n"
+    texts = {"layers": LAYERS, "sequence_layers": SEQUENCES, "audio": AUDIO, "scores": "LEAST = 1\ndef score(x): 0\n"}
+    assert old in texts[module]
+    before = digest(tmp_path, plugin, monkeypatch, **texts)
+    texts[module] = texts[module].replace(old, new)
+    assert (digest(tmp_path, plugin, monkeypatch, **texts) == before) is same
+
+
+def test_what_a_relative_import_takes_counts_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin, blocks = (
+        "from sertbench.sequence_layers import Step\n",
+        SEQUENCES.replace("from sertbench.layers", "from .layers"),
     )
-    plugin, one, two = tmp_path / "net.py", tmp_path / "layers.py", tmp_path / "more_layers.py"
-    plugin.write_text("from sertbench.more_layers import Third\n")
-    two.write_text(more)
-    monkeypatch.setattr(identity, "BLOCKS", {"sertbench.layers": str(one), "sertbench.more_layers": str(two)})
-    digests = []
-    for layers in (
-        LAYERS,
-        LAYERS.replace("SCALE = 2", "SCALE = 3"),
-        LAYERS.replace("        return x\n", "        return -x\n"),
-    ):
-        one.write_text(layers)
-        identity.file_code_sha256.cache_clear()
-        digests.append(identity.file_code_sha256(str(plugin)))
-    identity.file_code_sha256.cache_clear()
-    assert digests[0] != digests[1]
-    assert digests[0] == digests[2]
+    before = digest(tmp_path, plugin, monkeypatch, layers=LAYERS, sequence_layers=blocks)
+    changed = LAYERS.replace("SCALE = 2", "SCALE = 3")
+    assert digest(tmp_path, plugin, monkeypatch, layers=changed, sequence_layers=blocks) != before
 
 
-def test_every_module_of_blocks_is_known_and_names_each_block_once() -> None:
-    assert {"sertbench.layers", "sertbench.attention_layers"} <= set(identity.BLOCKS)
-    names = [name for path in identity.BLOCKS.values() for name in identity.definitions(identity.parse(path))]
-    assert len(names) == len(set(names))
-
-
-def test_networks_of_built_in_models_come_from_modules_of_blocks() -> None:
-    """Whatever else of sertbench a model file imports holds no network, so its code need not be in a fit's identity."""
-    others = {"sertbench.corpus", "sertbench.errors", "sertbench.feature_spec", "sertbench.model"}
-    for path in (plugins.find("models", name).path for name in plugins.names("models")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("sertbench"):
-                assert node.module in others | set(identity.BLOCKS), f"{path.name} imports {node.module}"
+def test_a_name_of_the_package_that_is_no_module_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = "from sertbench import __version__\nclass Step:\n    version = __version__\n"
+    plugin = "from sertbench.sequence_layers import Step\n"
+    assert digest(tmp_path, plugin, monkeypatch, sequence_layers=blocks)
 
 
 def test_the_training_loop_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +200,7 @@ def test_the_training_loop_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     digests = []
     for code in ("RATE = 1  # one", "RATE = 1", "RATE = 2"):
         loop.write_text(code)
-        digests.append(digest(tmp_path, PLUGIN, LAYERS, monkeypatch))
+        digests.append(digest(tmp_path, PLUGIN, monkeypatch, layers=LAYERS))
     assert digests[0] == digests[1] != digests[2]
 
 
@@ -162,9 +209,19 @@ def test_definitions_are_found_by_the_names_that_they_give() -> None:
     assert set(identity.definitions(module)) == {"A", "B", "C", "D", "E", "G", "H", "i"}
 
 
-def test_a_closure_of_names_that_lead_in_a_circle_ends() -> None:
-    known = identity.definitions(ast.parse("def a(): return b()\ndef b(): return a()\ndef c(): return a()\n"))
-    assert identity.closure({"a"}, known) == {"a", "b"}
+def test_a_closure_of_names_that_lead_in_a_circle_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "round.py").write_text("def a(): return b()\ndef b(): return a()\ndef c(): return a()\n")
+    monkeypatch.setattr(identity, "file_of", lambda _: str(tmp_path / "round.py"))
+    assert set(identity.closure([("sertbench.round", "a")])) == {("sertbench.round", "a"), ("sertbench.round", "b")}
+
+
+def test_networks_of_built_in_models_come_from_modules_of_blocks() -> None:
+    """Whatever else of sertbench a model file imports holds no network, so its code need not be in a fit's identity."""
+    others = {"sertbench.corpus", "sertbench.errors", "sertbench.feature_spec", "sertbench.model"}
+    for path in (plugins.find("models", name).path for name in plugins.names("models")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("sertbench"):
+                assert node.module in others | identity.BLOCKS, f"{path.name} imports {node.module}"
 
 
 HELPED = """
@@ -186,17 +243,18 @@ def test_the_authors_own_files_count_as_far_as_they_are_imported(
     for name in ("blocks.py", "parts/__init__.py", "parts/deep.py", "other.py", "math.py"):
         (tmp_path / name).write_text("A = 1\n")
     (tmp_path / "parts/conv.py").write_text("from . import deep\n")
-    before = digest(tmp_path, HELPED + PLUGIN, LAYERS, monkeypatch)
+    before = digest(tmp_path, HELPED + PLUGIN, monkeypatch, layers=LAYERS)
     with (tmp_path / file).open("a") as text:
         text.write("B = 2\n")
-    assert (digest(tmp_path, HELPED + PLUGIN, LAYERS, monkeypatch) == before) is same
+    assert (digest(tmp_path, HELPED + PLUGIN, monkeypatch, layers=LAYERS) == before) is same
 
 
 def test_blocks_that_only_a_helper_uses_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "blocks.py").write_text("from sertbench.layers import Other\n")
     plugin = PLUGIN + "\nimport blocks\n"
-    before = digest(tmp_path, plugin, LAYERS, monkeypatch)
-    assert digest(tmp_path, plugin, LAYERS.replace("        return x\n", "        return -x\n"), monkeypatch) != before
+    before = digest(tmp_path, plugin, monkeypatch, layers=LAYERS)
+    changed = LAYERS.replace("        return x\n", "        return -x\n")
+    assert digest(tmp_path, plugin, monkeypatch, layers=changed) != before
 
 
 def test_helpers_of_a_package_are_found_by_their_full_name_and_by_dots(tmp_path: Path) -> None:
