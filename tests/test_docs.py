@@ -1,7 +1,7 @@
 """The pages of docs/ do what they say: their files are written and their commands executed, from top to bottom.
 
 A fenced block that begins with `# path` is a file. In a `console` block, lines that begin with `$ ` are commands, and
-the lines below one must be found in what it prints, `*` standing for anything.
+the lines below one must be found in what it prints, `…` standing for anything.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class Workshop:
         assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
         printed = [" ".join(line.split()) for line in done.stdout.splitlines()]
         for line in shown:
-            wanted = f"*{' '.join(line.split())}*"
-            wanted = wanted.replace("[", "[[]")
+            wanted = re.sub(r"([*?[])", r"[\1]", " ".join(line.split())).replace("…", "*")
+            wanted = f"*{wanted}*"
             found = any(fnmatchcase(seen, wanted) for seen in printed) or fnmatchcase(" ".join(printed), wanted)
             assert found, f"$ {command}\nshould print: {line}\nbut printed:\n{done.stdout}"
 
