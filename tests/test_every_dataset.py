@@ -417,6 +417,7 @@ def test_the_iemocap_talker_is_the_letter_of_the_last_group(tmp_path):
         valence=2.5,
         arousal=3.5,
         dominance=4.0,
+        annotated_seconds=8.2357 - 6.2901,
     )
 
 
