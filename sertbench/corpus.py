@@ -7,6 +7,7 @@ tree, never opens audio, and never drops anything silently. This module is light
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -186,7 +187,7 @@ def select(
     if subset != "all" and subset not in corpus.subsets:
         raise ConfigError(unknown("subset", subset, ("all", *corpus.subsets)))
     with exclusions.reading(corpus.home(root), excluded) as reading:
-        whole = sorted(corpus.utterances(root), key=lambda u: u.id)
+        whole = sorted(utterances(corpus, root), key=lambda u: u.id)
     found = [u for u in whole if not named(u, corpus.home(root), excluded)]
     if excluded:
         exclusions.refuse_strangers(corpus.home(root), reading, {u.id for u in whole} | corpus.expected_ids())
@@ -196,6 +197,17 @@ def select(
     chosen = [u for u in found if u.label in label_set.mapping and subset in ("all", u.style)]
     check_counts(name, label_set, subset, chosen, len(excluded))
     return chosen
+
+
+def utterances(corpus: Corpus, root: Path) -> Iterator[Utterance]:
+    """What the adapter yields; CorpusError also for annotations that are so damaged that reading them fails."""
+    try:
+        yield from corpus.utterances(root)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, csv.Error) as error:
+        reason = str(error) if isinstance(error, (OSError, UnicodeError, csv.Error)) else repr(error)
+        raise CorpusError(
+            f"{root}: names or annotations cannot be read ({reason}). Expected: {corpus.layout}. {corpus.access}"
+        ) from error
 
 
 def named(utterance: Utterance, home: Path, names: Collection[str]) -> bool:
