@@ -8,7 +8,7 @@ whose courses agree at some shift are then compared by their fingerprints; no ot
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -21,12 +21,12 @@ from sertbench import audio, duplicates
 
 Course = npt.NDArray[np.float16]
 
-STEP = 0.05  #      seconds between two values of a course
+STEP = 0.025  #     seconds between two values of a course
 BAND = 4000  #      Hz: about the rate to which a clip is averaged down; what survives every codec is below half of it
 FLOOR = 20.0  #     dB below the loud parts, where courses end: noise that was added does not show
-LOCAL = 7  #        steps, to the mean of which the course is compared: syllables count, silence before them does not
-LIKELY = 0.6  #     correlation of whole courses that no copy stays below, unless much of it was cut off
-ALIKE = 0.87  #     correlation of the common part, from which two clips are compared by their fingerprints
+LOCAL = 13  #       steps, to the mean of which the course is compared: syllables count, silence before them does not
+LIKELY = 0.7  #     correlation of whole courses that no copy stays below, unless much of it was cut off
+ALIKE = 0.91  #     correlation of the common part, from which two clips are compared by their fingerprints
 _SHIFTS = round(duplicates.MAX_CUT / STEP)  # to either side
 _BLOCK = 256  #     clips compared with others at once
 _KEPT = 2000  #     fingerprints in memory at once, some 5 kB each
@@ -48,27 +48,34 @@ def course(samples: npt.NDArray[np.float32], rate: int) -> Course:
     loud = np.partition(decibels, int(0.95 * (steps - 1)))[int(0.95 * (steps - 1))]
     above = np.maximum(decibels - loud + FLOOR, 0)
     above -= scipy.ndimage.uniform_filter1d(above, LOCAL, mode="nearest")
+    above = scipy.ndimage.convolve1d(above, (0.25, 0.5, 0.25), mode="nearest")
     norm = float(np.linalg.norm(above))
     return np.asarray(above / norm if norm > np.sqrt(steps) else 0 * above, dtype=np.float16)
 
 
-def likely(courses: Sequence[Course], seconds: Sequence[float]) -> Iterator[tuple[int, int]]:
-    """Pairs i < j of clips whose courses agree at some shift and whose durations allow that they are copies."""
+def likely(courses: Sequence[Course], seconds: Sequence[float]) -> list[tuple[int, int]]:
+    """Pairs i < j, ascending, of clips whose courses agree at some shift and whose durations let them be copies."""
     order = np.argsort(seconds, kind="stable")
     lengths = np.asarray(seconds)[order]
-    for start in range(0, len(order), _BLOCK):
+
+    def of_block(start: int) -> list[tuple[int, int]]:
         stop = min(start + _BLOCK, len(order))
         end = int(np.searchsorted(lengths, lengths[stop - 1] + 2 * duplicates.MAX_CUT, side="right"))
-        for others in range(start, end, 8 * _BLOCK):  # so that no table grows with the corpus
-            block, beside = order[start:stop], order[others : min(others + 8 * _BLOCK, end)]
+        found: list[tuple[int, int]] = []
+        for others in range(start, end, 4 * _BLOCK):  # so that no table grows with the corpus
+            block, beside = order[start:stop], order[others : min(others + 4 * _BLOCK, end)]
             i, j = np.nonzero(_best([courses[k] for k in block], [courses[k] for k in beside]) >= LIKELY)
             near = (start + i < others + j) & (lengths[others + j] - lengths[start + i] <= 2 * duplicates.MAX_CUT)
             a, b = block[i[near]], beside[j[near]]
-            for first in range(0, len(a), 8 * _BLOCK):
-                lot = slice(first, first + 8 * _BLOCK)
-                alike = _common([courses[k] for k in a[lot]], [courses[k] for k in b[lot]]) >= ALIKE
-                for one, other in zip(a[lot][alike].tolist(), b[lot][alike].tolist(), strict=True):
-                    yield min(one, other), max(one, other)
+            for first in range(0, len(a), _BLOCK):
+                one, other = a[first : first + _BLOCK], b[first : first + _BLOCK]
+                alike = _common([courses[k] for k in one], [courses[k] for k in other]) >= ALIKE
+                found += zip(one[alike].tolist(), other[alike].tolist(), strict=True)
+        return found
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="copies") as pool:
+        blocks = pool.map(of_block, range(0, len(order), _BLOCK))
+        return sorted((min(pair), max(pair)) for pairs in blocks for pair in pairs)
 
 
 def _table(courses: Sequence[Course], before: int, width: int) -> npt.NDArray[np.float32]:
@@ -79,13 +86,13 @@ def _table(courses: Sequence[Course], before: int, width: int) -> npt.NDArray[np
 
 
 def _best(block: Sequence[Course], others: Sequence[Course]) -> npt.NDArray[np.float32]:
-    """The highest correlation over all shifts of every clip of the block with every other one."""
+    """The highest correlation, over every second shift, of every clip of the block with every other one."""
     width = max(map(len, block))
     mine = _table(block, 0, width)
     theirs = np.ascontiguousarray(_table(others, _SHIFTS, max(width, *map(len, others)) + 2 * _SHIFTS).T)
     best = np.zeros((len(block), len(others)), np.float32)
     likeness = np.empty_like(best)
-    for shift in range(2 * _SHIFTS + 1):
+    for shift in range(0, 2 * _SHIFTS + 1, 2):
         np.matmul(mine, theirs[shift : shift + width], out=likeness)
         np.maximum(best, likeness, out=best)
     return best
@@ -127,6 +134,6 @@ def near_copies(
         prints = [fingerprint(k) for k in pair]
         return bool(duplicates.near_duplicates(prints, [seconds[k] for k in pair]))
 
-    pairs = sorted(likely(courses, seconds))
+    pairs = likely(courses, seconds)
     with ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="copies") as pool:
         return [pair for pair, copied in zip(pairs, pool.map(same, pairs), strict=True) if copied]

@@ -71,12 +71,10 @@ def show(screen: Console, report: Audit) -> None:
         screen.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
 
     seconds = max(report.seconds_reading + report.seconds_comparing, 0.01)
+    rate = f"{report.files / seconds:.0f} files/s, {report.megabytes / seconds:.0f} MB/s"
+    took = f"read in {report.seconds_reading:.1f} s, compared in {report.seconds_comparing:.1f} s ({rate})"
     say(f"{report.corpus} at {report.root}", "bold")
-    say(
-        f"{report.files} audio files, {report.hours:.2f} h, {report.megabytes:.1f} MB; read in {report.seconds_reading:.1f} s, "
-        f"compared in {report.seconds_comparing:.1f} s ({report.files / seconds:.0f} files/s, "
-        f"{report.megabytes / seconds:.0f} MB/s)"
-    )
+    say(f"{report.files} audio files, {report.hours:.2f} h, {report.megabytes:.1f} MB; {took}")
     for kind, title in (
         ("utterances", "utterances"),
         ("class", f"classes of {report.label_set}"),
