@@ -75,8 +75,9 @@ def read(corpus: Corpus, root: Path, excluded: Collection[str] = ()) -> Tree:
                 break
             except CorpusError as error:
                 culprit = reading.current
-                tree.refused.append((culprit, printable(str(error))))
-        if culprit is None or culprit in hidden or len(hidden) == MOST_REFUSED:
+                if not reading.names_refused():
+                    tree.refused.append((culprit, printable(str(error))))
+        if culprit is None or culprit in hidden or len(tree.refused) > MOST_REFUSED:
             break
         hidden.append(culprit)
     known = {u.id for u in tree.utterances} | corpus.expected_ids()

@@ -186,8 +186,16 @@ def select(
     """
     if subset != "all" and subset not in corpus.subsets:
         raise ConfigError(unknown("subset", subset, ("all", *corpus.subsets)))
-    with exclusions.reading(corpus.home(root), excluded) as reading:
-        whole = sorted(utterances(corpus, root), key=lambda u: u.id)
+    hidden: list[Path] = []
+    while True:
+        with exclusions.reading(corpus.home(root), excluded, hidden) as reading:
+            try:
+                whole = sorted(utterances(corpus, root), key=lambda u: u.id)
+                break
+            except CorpusError:
+                if (refused := reading.names_refused()) is None:
+                    raise
+                hidden.append(refused)
     found = [u for u in whole if not named(u, corpus.home(root), excluded)]
     if excluded:
         exclusions.refuse_strangers(corpus.home(root), reading, {u.id for u in whole} | corpus.expected_ids())

@@ -1,9 +1,9 @@
 """Utterances and files that a user leaves out by name (`--accept-missing FILE`), and how adapters come to know of it.
 
-A reading of a corpus happens inside `reading(root, names)`. There, `visible` (behind `corpus.audio_files`) hides files
-that are named by their path, and `excused` tells an adapter that an utterance may be missing. Outside, nothing is
-hidden and nothing excused. The file has one utterance id, or path from the corpus's folder, per line; lines that begin
-with # are comments.
+A reading of a corpus happens inside `reading(root, names, hidden)`. There, `excused` tells an adapter that an utterance
+may be missing, and `visible` (behind `corpus.audio_files`) hides files from it: those that it refused when it was asked
+before. Outside, nothing is hidden and nothing excused. The file has one utterance id, or path from the corpus's folder,
+per line; lines that begin with # are comments.
 """
 
 from __future__ import annotations
@@ -24,10 +24,15 @@ class Reading:
         self.names = frozenset(names)
         stems = {PurePosixPath(name).stem for name in names if "/" in name or PurePosixPath(name).suffix}
         self.excusable = self.names | stems
-        self.hidden = {root / name for name in names} | set(hidden)
+        self.root = root
+        self.hidden = frozenset(hidden)
         self.met: set[str] = set()  #            names that an adapter asked about
         self.current: Path | None = None  #      the file that an adapter is at; None before and after its files
-        self.listed: list[Path] = []  #          every file that was shown to the adapter
+
+    def names_refused(self) -> Path | None:
+        """The file that an adapter is at, if it is one that the user leaves out by its path."""
+        path = self.current
+        return path if path and path.relative_to(self.root).as_posix() in self.names else None
 
 
 _now: ContextVar[Reading | None] = ContextVar("reading", default=None)
@@ -35,7 +40,7 @@ _now: ContextVar[Reading | None] = ContextVar("reading", default=None)
 
 @contextmanager
 def reading(root: Path, names: Collection[str] = (), hidden: Collection[Path] = ()) -> Iterator[Reading]:
-    """Read a corpus at `root` without what `names` (ids or paths from `root`) and `hidden` (paths) say."""
+    """Read a corpus at `root`: what `names` (ids, paths from `root`) may be missing; `hidden` files are not shown."""
     made = Reading(root, names, hidden)
     token = _now.set(made)
     try:
@@ -62,9 +67,7 @@ def visible(paths: Iterable[Path]) -> list[Path]:
     made = _now.get()
     if made is None:
         return sorted(paths)
-    shown = _Watched(sorted(path for path in paths if path not in made.hidden))
-    made.listed += list.__iter__(shown)
-    return shown
+    return _Watched(sorted(path for path in paths if path not in made.hidden))
 
 
 def excused(name: str) -> bool:
