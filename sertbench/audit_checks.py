@@ -144,7 +144,7 @@ def odd_ones(good: Mapping[Path, Heard], named: Mapping[Path, str]) -> Iterator[
         text = f"another sample rate than the {usual} Hz of the other {n}: " + ", ".join(
             f"{count} of {rate} Hz" for rate, count in sorted(rates.items()) if rate != usual
         )
-        remedy = "What was recorded at another rate sounds different: see the shortcuts. If one tool did it, " + AGAIN
+        remedy = "What was recorded at another rate sounds different: see the shortcuts. If one tool did it: " + AGAIN
         yield from finding("warning", "rate", text, remedy, [named[p] for p, h in good.items() if h.rate != usual])
     channels = Counter(h.channels for h in good.values())
     if len(channels) > 1:  # where this is a fault, the corpus's channel rule has refused them
