@@ -107,6 +107,11 @@ class CremaD(Corpus):
         ),
     )
     language = "English"
+    known_duplicates = (
+        ("1006_TIE_HAP_XX", "1006_TIE_NEU_XX"),
+        ("1013_WSI_DIS_XX", "1013_WSI_SAD_XX"),
+        ("1017_IWW_ANG_XX", "1017_IWW_FEA_XX"),
+    )
     hours = 5.26
     layout = (
         "folders AudioWAV with 7442 files such as 1001_IEO_HAP_LO.wav, and processedResults with summaryTable.csv "

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from sertbench.corpus import AUDIO, Corpus, LabelSet, Utterance
 from sertbench.errors import CorpusError, few, unknown
+from sertbench.exclusions import excused
 from sertbench.protocol_rules import OfficialSplit, SpeakerFolds
 from sertbench.protocols import ROLES
 
@@ -85,7 +86,8 @@ class Csv(Corpus):
                 raise CorpusError(f"{where}: {row['path']!r} is there already, in line {lines[id_]}. Keep one of them.")
             lines[id_] = number
             if not path.is_file():
-                absent.append(f"{row['path']} (line {number})")
+                if not excused(id_):
+                    absent.append(f"{row['path']} (line {number})")
                 continue
             more = {name: row.get(name) or None for name in OPTIONAL}
             yield Utterance(id_, path, row["label"], row["speaker"], **more)  # type: ignore[arg-type]  # all are str

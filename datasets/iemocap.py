@@ -16,6 +16,8 @@ from pathlib import Path
 
 from sertbench.corpus import Corpus, LabelSet, Utterance
 from sertbench.errors import CorpusError, few
+from sertbench.exclusions import excused
+from sertbench.exclusions import visible as visible_files
 from sertbench.protocol_rules import RANDOM10, BlockFolds, PartnerFolds, RandomFolds, SharedValidation
 from sertbench.protocols import GroupFolds
 
@@ -39,7 +41,7 @@ TURN = re.compile(
     r"(?P<dialogue>Ses0(?P<session>[1-5])[FM]_(?P<text>(?P<style>impro|script)\w+?)[ab]?)_(?P<talker>[FM])\d{3}"
 )
 CONSENSUS = re.compile(
-    r"\[\d+\.\d+ - \d+\.\d+\]\t(?P<turn>\w+)\t(?P<code>\w+)\t"
+    r"\[(?P<start>\d+\.\d+) - (?P<end>\d+\.\d+)\]\t(?P<turn>\w+)\t(?P<code>\w+)\t"
     r"\[(?P<valence>\d+\.\d+), (?P<arousal>\d+\.\d+), (?P<dominance>\d+\.\d+)\]"
 )
 AGAIN = "Unpack IEMOCAP_full_release again from the original archive."
@@ -166,8 +168,8 @@ class Iemocap(Corpus):
             wavs = turn_files(folder)
             lines = consensus(folder)
             said = transcripts(folder)
-            unheard += [turn for turn in lines if turn not in wavs]
-            unlabelled += [wavs[turn] for turn in wavs if turn not in lines]
+            unheard += [turn for turn in lines if turn not in wavs and not excused(turn)]
+            unlabelled += [wavs[turn] for turn in wavs if turn not in lines and not excused(turn)]
             for turn in lines.keys() & wavs.keys():
                 yield self.utterance(turn, wavs[turn], lines[turn], said.get(turn))
         if unheard or unlabelled:
@@ -195,6 +197,7 @@ class Iemocap(Corpus):
             valence=float(line["valence"]),
             arousal=float(line["arousal"]),
             dominance=float(line["dominance"]),
+            annotated_seconds=float(line["end"]) - float(line["start"]),
         )
 
 
@@ -213,7 +216,8 @@ def session_folders(root: Path) -> list[Path]:
 
 def turn_files(session: Path) -> dict[str, Path]:
     """The wav file of each turn, without the `._` twins that macOS archives add."""
-    wavs = {path.stem: path for path in session.glob("sentences/wav/*/*.wav") if not path.name.startswith(".")}
+    paths = (path for path in session.glob("sentences/wav/*/*.wav") if not path.name.startswith("."))
+    wavs = {path.stem: path for path in visible_files(paths)}
     renamed = sorted(name for name in wavs if "-" in name)
     if renamed:
         raise CorpusError(
@@ -232,6 +236,10 @@ def consensus(session: Path) -> dict[str, re.Match[str]]:
                 parts = CONSENSUS.fullmatch(line.rstrip())
                 if not parts:
                     raise CorpusError(f"{path}: cannot read the line {line!r}. {AGAIN}")
+                if parts["turn"] in lines:
+                    raise CorpusError(
+                        f"{path}: {parts['turn']} has a label already, in a line above or file before. {AGAIN}"
+                    )
                 lines[parts["turn"]] = parts
     return lines
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from sertbench.corpus import Archive, Corpus, LabelSet, Utterance, audio_files
 from sertbench.errors import CorpusError, few
+from sertbench.exclusions import excused
 from sertbench.protocol_rules import OfficialSplit, SpeakerFolds
 
 LABELS = {
@@ -102,7 +103,7 @@ class Meld(Corpus):
         tables = turns(root)
         sounds = turn_files(root)
         spoken = [(split, turn) for split, rows in tables.items() for turn in rows if turn not in SILENT]
-        if missing := [turn for _, turn in spoken if turn not in sounds]:
+        if missing := [turn for _, turn in spoken if turn not in sounds and not excused(turn)]:
             videos = audio_files(root, (".mp4",))
             command = EXTRACT.format(root=shlex.quote(str(root)))
             extract = (
@@ -110,7 +111,7 @@ class Meld(Corpus):
             )
             raise CorpusError(f"{root}: {len(missing)} turns of MELD have no audio file: {few(missing)}.{extract}")
         for split, turn in spoken:
-            for path in sounds[turn]:
+            for path in sounds.get(turn, ()):
                 yield self.utterance(split, turn, tables[split][turn], path)
 
     def utterance(self, split: str, turn: str, row: dict[str, str], path: Path) -> Utterance:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
 from sertbench.errors import CorpusError, few
+from sertbench.exclusions import excused
 from sertbench.protocols import GroupFolds
 
 LABELS = {"A": "angry", "S": "sad", "H": "happy", "N": "neutral", "O": "other", "X": "no agreement"}
@@ -81,14 +82,14 @@ class MspImprov(Corpus):
         wavs: dict[str, list[Path]] = {}
         for path in wav_files(root):
             wavs.setdefault(path.stem.removeprefix("MSP-IMPROV-"), []).append(path)
-        unheard = [turn for turn in lines if turn not in wavs]
+        unheard = [turn for turn in lines if turn not in wavs and not excused(f"MSP-IMPROV-{turn}")]
         unlabelled = [paths[0] for turn, paths in wavs.items() if turn not in lines]
         if unheard or unlabelled:
             faults = [f"{len(unheard)} labelled turns have no wav file: {few(unheard)}"] if unheard else []
             faults += [f"{len(unlabelled)} wav files have no label: {few(unlabelled)}"] if unlabelled else []
             raise CorpusError(f"{root} is not the published msp_improv. {'; '.join(faults)}. {self.access}")
         for turn, line in lines.items():
-            for path in wavs[turn]:
+            for path in wavs.get(turn, ()):
                 yield self.utterance(turn, line, path)
 
     def utterance(self, turn: str, line: re.Match[str], path: Path) -> Utterance:

@@ -111,6 +111,7 @@ class Ravdess(Corpus):
         ),
     )
     channel = "mean"
+    known_duplicates = (("03-01-03-01-02-01-07", "03-01-03-01-02-02-07"),)
 
     def utterances(self, root: Path) -> Iterator[Utterance]:
         """Yield all utterances; everything is in the file name."""

@@ -28,6 +28,8 @@ from sertbench.feature_spec import SAMPLE_RATE
 CHANNELS = ("mono", "left", "right", "mean")
 INDEX_VERSION = 1  # raised whenever a probe of the same file gives something else than before
 _STREAMED = 0x7FFF0000  # programs that write wav to a pipe put 0 or a number near 2^31 or 2^32 where the size should be
+MIN_RATE, MAX_RATE = 1000, 1_000_000  # Hz: a header with another rate is damaged
+_BLOCK = 1 << 20  # samples read at once
 _AGAIN = "Unpack it again from the original archive."
 
 
@@ -51,7 +53,7 @@ def load(path: Path, channel: str = "mono") -> np.ndarray:
     `channel` is what to do with several channels: "mono" refuses them, "left" and "right" take one, "mean" averages.
     Raises AudioError, which names the file, the fault and the remedy.
     """
-    samples, rate, _ = _decode(path, channel)
+    samples, rate, _ = decode(path, channel)
     if rate != SAMPLE_RATE:
         samples = soxr.resample(samples, rate, SAMPLE_RATE, quality="HQ")
     if not samples.size:
@@ -61,10 +63,15 @@ def load(path: Path, channel: str = "mono") -> np.ndarray:
 
 def probe(path: Path, channel: str = "mono") -> AudioInfo:
     """What a file holds, from decoding all of it; AudioError as for `load`."""
-    samples, rate, channels = _decode(path, channel)
+    samples, rate, channels = decode(path, channel)
+    return AudioInfo(sha256_of(samples, rate), len(samples) / rate, rate, channels)
+
+
+def sha256_of(samples: np.ndarray, rate: int) -> str:
+    """The hash that `AudioInfo` has, of samples that were decoded already."""
     digest = hashlib.sha256(struct.pack("<q", rate))
     digest.update(samples.astype("<f4", copy=False).tobytes())
-    return AudioInfo(digest.hexdigest(), len(samples) / rate, rate, channels)
+    return digest.hexdigest()
 
 
 def probe_all(
@@ -118,28 +125,45 @@ def probe_all(
     return [found[i] for i in range(len(paths))]
 
 
-def _decode(path: Path, channel: str) -> tuple[np.ndarray, int, int]:
-    """Samples of one channel at the file's own rate (n,), that rate in Hz, and the file's number of channels."""
+def decode(path: Path, channel: str = "mono") -> tuple[np.ndarray, int, int]:
+    """Samples of one channel at the file's own rate: float32 (n,), that rate in Hz, and the file's number of channels.
+
+    `channel` and errors as for `load`.
+    """
     if channel not in CHANNELS:
         raise AudioError(f"channel rule {channel!r} is unknown. Accepted: {', '.join(CHANNELS)}")
     _check_bytes(path)
     try:
         with soundfile.SoundFile(path) as file:
             promised, rate = file.frames, file.samplerate
-            samples = file.read(dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as fault:
+            if not MIN_RATE <= rate <= MAX_RATE:
+                raise AudioError(
+                    f"{path}: its header says {rate} samples per second, which cannot be. {_AGAIN}", "header"
+                )
+            samples = _all_samples(file)
+    except (soundfile.SoundFileError, OSError, ValueError) as fault:
         raise AudioError(
             f"{path}: cannot be decoded ({fault}). Readable are wav, flac, ogg, opus and mp3. {_AGAIN}"
         ) from None
     if not len(samples):
-        raise AudioError(f"{path}: holds no samples. {_AGAIN}")
+        raise AudioError(f"{path}: holds no samples. {_AGAIN}", "no-samples")
     if len(samples) < promised:
-        raise AudioError(f"{path}: truncated, {len(samples)} of {promised} samples are there. {_AGAIN}")
+        raise AudioError(f"{path}: truncated, {len(samples)} of {promised} samples are there. {_AGAIN}", "truncated")
     channels = samples.shape[1]
     mono = _one_channel(path, samples, channel)
     if not np.isfinite(mono).all():
-        raise AudioError(f"{path}: {int((~np.isfinite(mono)).sum())} samples are NaN or infinite. {_AGAIN}")
+        bad = int((~np.isfinite(mono)).sum())
+        raise AudioError(f"{path}: {bad} samples are NaN or infinite. {_AGAIN}", "not-finite")
     return mono, rate, channels
+
+
+def _all_samples(file: soundfile.SoundFile) -> np.ndarray:
+    """All samples, (n, channels); a header that promises more than there is costs no memory for it."""
+    length = max(1, _BLOCK // file.channels)
+    blocks = [file.read(length, dtype="float32", always_2d=True)]
+    while len(blocks[-1]) == length:
+        blocks.append(file.read(length, dtype="float32", always_2d=True))
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
 def _one_channel(path: Path, samples: np.ndarray, channel: str) -> np.ndarray:
@@ -150,7 +174,8 @@ def _one_channel(path: Path, samples: np.ndarray, channel: str) -> np.ndarray:
     if channel == "mono":
         raise AudioError(
             f"{path}: {channels} channels, and the corpus declares that its files have one. If that is how it is "
-            'published, its adapter must choose: `channel = "left"`, `channel = "right"` or `channel = "mean"`'
+            'published, its adapter must choose: `channel = "left"`, `channel = "right"` or `channel = "mean"`',
+            "channels",
         )
     if channel == "mean":
         mean: np.ndarray = samples.mean(axis=1, dtype=np.float32)
@@ -169,22 +194,26 @@ def _check_bytes(path: Path) -> None:
             head = file.read(512)
             promised = _promised_bytes(file, size) if head[:4] == b"RIFF" and head[8:12] == b"WAVE" else 0
     except FileNotFoundError:
-        raise AudioError(f"{path}: does not exist. {_AGAIN}") from None
+        raise AudioError(f"{path}: does not exist. {_AGAIN}", "missing") from None
     except OSError as fault:
-        raise AudioError(f"{path}: cannot be opened ({fault.strerror}). Check its permissions.") from None
+        raise AudioError(f"{path}: cannot be opened ({fault.strerror}). Check its permissions.", "unreadable") from None
     if not size:
-        raise AudioError(f"{path}: empty (0 bytes). {_AGAIN}")
+        raise AudioError(f"{path}: empty (0 bytes). {_AGAIN}", "empty-file")
     if promised > size:
-        raise AudioError(f"{path}: truncated, {size} of {promised} bytes are there. {_AGAIN}")
+        raise AudioError(f"{path}: truncated, {size} of {promised} bytes are there. {_AGAIN}", "truncated")
     if head.startswith(b"version https://git-lfs"):
-        raise AudioError(f"{path}: a git-LFS pointer, not audio. Run `git lfs pull` in its repository.")
+        raise AudioError(f"{path}: a git-LFS pointer, not audio. Run `git lfs pull` in its repository.", "lfs-pointer")
     if head.startswith(b"\x00\x05\x16\x07"):
-        raise AudioError(f"{path}: an AppleDouble twin made by macOS, not audio. Delete the `._` files.")
+        raise AudioError(
+            f"{path}: an AppleDouble twin made by macOS, not audio. Delete the `._` files.", "apple-double"
+        )
     if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
-        raise AudioError(f"{path}: a web page or XML, not audio: the download failed. Download it again.")
+        raise AudioError(f"{path}: a web page or XML, not audio: the download failed. Download it again.", "web-page")
     if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
         start = head[:40].decode("ascii").strip()
-        raise AudioError(f"{path}: text, not audio (it begins {start!r}): the download failed. Download it again.")
+        raise AudioError(
+            f"{path}: text, not audio (it begins {start!r}): the download failed. Download it again.", "text"
+        )
 
 
 def _promised_bytes(file: Any, size: int) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from sertbench import bundle, cost, gate, leaderboard, optimism
+from sertbench import bundle, cost, exclusions, gate, leaderboard, optimism
 from sertbench import config as configs
 from sertbench import plan as plans
 from sertbench.config import RunConfig
@@ -51,7 +51,7 @@ def run(config: RunConfig, display: Display, *, dry: bool = False) -> Outcome | 
     outcomes = cross_validate(plan, price.n_fits, display)
     predictions = collect(plan, outcomes)
     record = record_of(plan, price, outcomes, predictions, time.monotonic() - started)
-    whole = bundle.save(plan.folder, configs.dump(plan.config), plan.split, predictions, record)
+    whole = bundle.save(plan.folder, configs.dump(plan.config), plan.split, predictions, record, plan.excluded)
     return publish(plan, with_optimism(plan, whole, display))
 
 
@@ -97,6 +97,8 @@ def record_of(
             "licence": corpus.licence,
             "synthetic": corpus.synthetic,
             "unranked": corpus.unranked,
+            "excluded": list(plan.excluded),
+            "excluded_sha256": exclusions.sha256(plan.excluded),
         },
         "protocol": {
             "name": plan.split.protocol,

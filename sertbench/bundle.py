@@ -6,6 +6,7 @@
         split.parquet         per fold and utterance: role
         studies/              one Optuna journal per outer fold (where something was tuned)
         run.json              everything else, with the hashes of the files above; written last, so it says "whole"
+        exclusions.txt        what --accept-missing named, if it did; config.toml refers to it
         log.txt
 
 Every file is written beside its place and renamed into it, so that a killed run leaves nothing half-written.
@@ -20,19 +21,20 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from sertbench import __version__
+from sertbench import __version__, exclusions
 from sertbench.errors import BundleError, StorageError
 from sertbench.protocols import ROLES, Split
 from sertbench.results import Predictions
 
 SCHEMA_VERSION = 1
+EXCLUSIONS = "exclusions.txt"
 LIBRARIES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "optuna", "pandas", "soundfile", "soxr")
 
 
@@ -88,12 +90,23 @@ def split_table(split: Split) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["fold", "utterance", "role"])
 
 
-def save(folder: Path, config: str, split: Split, predictions: Predictions, run: Mapping[str, Any]) -> dict[str, Any]:
+def save(
+    folder: Path,
+    config: str,
+    split: Split,
+    predictions: Predictions,
+    run: Mapping[str, Any],
+    excluded: Collection[str] = (),
+) -> dict[str, Any]:
     """Write a whole bundle; gives run.json's content with the hashes of the other files."""
+    names = ["config.toml", "split.parquet", "predictions.parquet"]
+    if excluded:
+        write_text(folder / EXCLUSIONS, exclusions.write(excluded))
+        names.append(EXCLUSIONS)
     write_text(folder / "config.toml", config)
     write_table(folder / "split.parquet", split_table(split))
     write_table(folder / "predictions.parquet", predictions.frame)
-    files = {name: file_sha256(folder / name) for name in ("config.toml", "split.parquet", "predictions.parquet")}
+    files = {name: file_sha256(folder / name) for name in names}
     return save_run(folder, {"schema_version": SCHEMA_VERSION, **run, "files": files})
 
 

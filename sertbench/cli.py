@@ -17,6 +17,7 @@ COMMANDS = (
     "new",
     "card",
     "download",
+    "audit",
     "check",
     "profile",
     "verify",
@@ -25,6 +26,7 @@ COMMANDS = (
 EXAMPLES = """examples:
   sertbench run --model glam --dataset demo --trials 0        a first look, on a corpus that is made on the spot
   sertbench run --model glam --dataset iemocap --data DIR     tune, cross-validate and rank
+  sertbench audit iemocap --data DIR                          is this copy of the corpus the published one?
   sertbench run --model my_model.py:MyNet --dataset emodb     your own architecture
   sertbench list models                                       what there is
 """

@@ -38,6 +38,9 @@ class RunConfig:
         False, "also measure what the field's usual cheats would have scored (about four times the time)"
     )
     allow_leak: bool = option(False, "run although the folds leak; the row is stamped and never ranked")
+    accept_missing: str | None = option(
+        None, "text file that names utterances to leave out: ids or paths, one per line; the row is on its own table"
+    )
     runs: str = option("runs", "folder for fits and result bundles")
     leaderboards: str = option("leaderboards", "folder for the leaderboard tables")
 
@@ -77,6 +80,12 @@ def load(path: Path | None, flags: Mapping[str, Any]) -> RunConfig:
     for key in values:
         if key not in known:
             raise ConfigError(f"--config {path}: {unknown('option', key, known)}")
+    if (
+        path is not None
+        and isinstance(beside := values.get("accept_missing"), str)
+        and (path.parent / beside).is_file()
+    ):
+        values["accept_missing"] = str(path.parent / beside)  # as in a bundle, wherever it lies
     return RunConfig(**{**values, **flags})
 
 

@@ -7,6 +7,7 @@ tree, never opens audio, and never drops anything silently. This module is light
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from sertbench import exclusions
 from sertbench.errors import ConfigError, CorpusError, few, unknown
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ class Utterance:
     valence: float | None = None  #   mean of the raters, on the corpus's own scale
     arousal: float | None = None
     dominance: float | None = None
+    annotated_seconds: float | None = None  # how long the annotation says that it is; no part of the manifest's hash
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ class Corpus(ABC):
     archives: ClassVar[tuple[Archive, ...]] = ()  # what `sertbench download` gets; empty: only by hand
     n_speakers: ClassVar[int | None] = None  # where the default label set does not count them
     hours: ClassVar[float | None] = None  #   of the default label set, where published or counted
+    known_duplicates: ClassVar[tuple[tuple[str, str], ...]] = ()  # pairs of ids published with the same audio
     title: ClassVar[str] = ""  #              what rows call the corpus; empty: the plug-in's name
 
     @abstractmethod
@@ -126,6 +130,10 @@ class Corpus(ABC):
     def at(self, root: Path) -> Corpus:  # noqa: ARG002 - published corpora are the same wherever they lie
         """The corpus as it lies at `root`: itself, unless its label sets and protocols are told by the data alone."""
         return self
+
+    def home(self, root: Path) -> Path:
+        """The folder that paths of the corpus are told from."""
+        return root.parent if self.tabular else root
 
     def expected_ids(self) -> frozenset[str]:
         """All published utterance ids, where they can be told; empty if not. Lets an error name what is missing."""
@@ -171,8 +179,8 @@ class Manifest:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of everything but the paths."""
-        names = [f.name for f in fields(Utterance) if f.name != "path"]
+        """Hash of everything but the paths, and what `sertbench audit` alone reads."""
+        names = [f.name for f in fields(Utterance) if f.name not in ("path", "annotated_seconds")]
         rows = [
             [[getattr(u, name) for name in names], target, audio]
             for u, target, audio in zip(self.utterances, self.targets, self.audio_sha256, strict=True)
@@ -189,20 +197,54 @@ class Manifest:
         return len(self.utterances)
 
 
-def select(corpus: Corpus, name: str, root: Path, label_set: LabelSet, subset: str) -> list[Utterance]:
+def select(
+    corpus: Corpus, name: str, root: Path, label_set: LabelSet, subset: str, excluded: Collection[str] = ()
+) -> list[Utterance]:
     """The utterances of a label set and subset, sorted by id, after all checks that need no audio.
 
-    Raises CorpusError when the tree lacks files, holds unknown ones, or gives other counts than the published ones.
+    `excluded` are the names of what may be missing and is left out (see `exclusions`). Raises CorpusError when the tree
+    lacks other files, holds unknown ones, or gives other counts than the published ones; ConfigError for an unknown
+    subset or a name in `excluded` that the corpus does not know.
     """
     if subset != "all" and subset not in corpus.subsets:
         raise ConfigError(unknown("subset", subset, ("all", *corpus.subsets)))
-    found = sorted(corpus.utterances(root), key=lambda u: u.id)
+    hidden: list[Path] = []
+    while True:
+        with exclusions.reading(corpus.home(root), excluded, hidden) as reading:
+            try:
+                whole = sorted(utterances(corpus, root), key=lambda u: u.id)
+                break
+            except CorpusError:
+                if (refused := reading.names_refused()) is None:
+                    raise
+                hidden.append(refused)
+    found = [u for u in whole if not named(u, corpus.home(root), excluded)]
+    if excluded:
+        exclusions.refuse_strangers(corpus.home(root), reading, {u.id for u in whole} | corpus.expected_ids())
     if not found:
         raise CorpusError(f"{root} holds no utterance of {name}. Expected: {corpus.layout}")
-    check_ids(corpus, name, root, found)
+    check_ids(corpus, name, root, found, reading.excusable)
     chosen = [u for u in found if u.label in label_set.mapping and subset in ("all", u.style)]
-    check_counts(name, label_set, subset, chosen)
+    check_counts(name, label_set, subset, chosen, len(excluded))
     return chosen
+
+
+def utterances(corpus: Corpus, root: Path) -> Iterator[Utterance]:
+    """What the adapter yields; CorpusError also for annotations that are so damaged that reading them fails."""
+    try:
+        yield from corpus.utterances(root)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, csv.Error) as error:
+        reason = str(error) if isinstance(error, (OSError, UnicodeError, csv.Error)) else repr(error)
+        raise CorpusError(
+            f"{root}: names or annotations cannot be read ({reason}). Expected: {corpus.layout}. {corpus.access}"
+        ) from error
+
+
+def named(utterance: Utterance, home: Path, names: Collection[str]) -> bool:
+    """Whether a list of exclusions names an utterance, by its id or by its path from `home`."""
+    if not names:
+        return False
+    return utterance.id in names or Path(os.path.relpath(utterance.path, home)).as_posix() in names
 
 
 def wav_files(root: Path) -> list[Path]:
@@ -212,7 +254,7 @@ def wav_files(root: Path) -> list[Path]:
 
 def audio_files(root: Path, endings: Collection[str] = AUDIO) -> list[Path]:
     """As `wav_files`, for each kind of audio that can be decoded, or for other endings (lower case, with the dot)."""
-    return sorted(p for p in root.rglob("*") if p.suffix.lower() in endings and not p.name.startswith("."))
+    return exclusions.visible(p for p in root.rglob("*") if p.suffix.lower() in endings and not p.name.startswith("."))
 
 
 def locate(name: str, corpus: Corpus, data: Path | None, cache: Path) -> Path:
@@ -261,6 +303,7 @@ def build_manifest(
     subset: str = "all",
     cache: Path | None = None,
     on_progress: Callable[[int], None] | None = None,
+    excluded: Collection[str] = (),
 ) -> Manifest:
     """Select the utterances and probe their audio; hashes and durations are kept in `cache` (a folder).
 
@@ -268,7 +311,7 @@ def build_manifest(
     """
     from sertbench import audio  # decoding needs numpy; listing corpora does not
 
-    chosen = select(corpus, name, root, label_set, subset)
+    chosen = select(corpus, name, root, label_set, subset, excluded)
     index = cache / "audio-index" / f"{name}.json" if cache else None
     infos = audio.probe_all([u.path for u in chosen], corpus.channel, index, on_progress)
     return Manifest(
@@ -283,8 +326,13 @@ def build_manifest(
     )
 
 
-def check_ids(corpus: Corpus, name: str, root: Path, found: list[Utterance]) -> None:
-    """Refuse ids that occur twice, and ids that are missing from or unknown to the published corpus."""
+def check_ids(
+    corpus: Corpus, name: str, root: Path, found: list[Utterance], excused: Collection[str] = frozenset()
+) -> None:
+    """Refuse ids that occur twice, and ids that are missing from or unknown to the published corpus.
+
+    An id in `excused` may be missing.
+    """
     repeated = [i for i, n in Counter(u.id for u in found).items() if n > 1]
     if repeated:
         twice = [str(u.path) for u in found if u.id in repeated]
@@ -294,8 +342,8 @@ def check_ids(corpus: Corpus, name: str, root: Path, found: list[Utterance]) -> 
         )
     expected = corpus.expected_ids()
     ids = {u.id for u in found}
-    if expected and ids != expected:
-        missing, extra = sorted(expected - ids), sorted(ids - expected)
+    missing, extra = sorted(expected - ids - frozenset(excused)), sorted(ids - expected)
+    if expected and (missing or extra):
         parts = [f"{len(missing)} missing: {few(missing)}"] if missing else []
         parts += [f"{len(extra)} extra: {few(extra)}"] if extra else []
         raise CorpusError(
@@ -304,19 +352,35 @@ def check_ids(corpus: Corpus, name: str, root: Path, found: list[Utterance]) -> 
         )
 
 
-def check_counts(name: str, label_set: LabelSet, subset: str, chosen: list[Utterance]) -> None:
-    """Compare counts per class and per speaker with the published ones."""
-    published = label_set.counts if subset == "all" else label_set.subset_counts.get(subset, {})
+def check_counts(name: str, label_set: LabelSet, subset: str, chosen: list[Utterance], excluded: int = 0) -> None:
+    """Compare counts per class and per speaker with the published ones; `excluded` utterances in all may be missing."""
+    classes, speakers = count_faults(label_set, subset, chosen)
+    lacking = max(sum(max(n - m, 0) for _, m, n in part) for part in (classes, speakers))
+    if lacking <= excluded and all(m < n for _, m, n in classes + speakers):
+        return
+    wrong = [f"{what}: {m} instead of {n}" if n else f"{what}: not in the corpus" for what, m, n in classes + speakers]
+    published = published_counts(label_set, subset)
+    total = f"{len(chosen)} utterances instead of {sum(published.values())}; " if published else ""
+    left = f" Beside the {excluded} that --accept-missing names, some are missing." if excluded else ""
+    raise CorpusError(
+        f"{name}, label set {label_set.name!r}, subset {subset!r}: {total}{few(wrong, 12)}.{left} "
+        "The copy is incomplete or changed: unpack it again from the original archive."
+    )
+
+
+def published_counts(label_set: LabelSet, subset: str) -> Mapping[str, int]:
+    """Published numbers of utterances per class of a subset; empty if none are published."""
+    return label_set.counts if subset == "all" else label_set.subset_counts.get(subset, {})
+
+
+def count_faults(
+    label_set: LabelSet, subset: str, chosen: list[Utterance]
+) -> tuple[list[tuple[str, int, int]], list[tuple[str, int, int]]]:
+    """Classes and speakers whose counts are not the published ones: what, found, published (0: unknown speaker)."""
     counted = Counter(label_set.mapping[u.label] for u in chosen)
-    wrong = [f"{c}: {counted[c]} instead of {n}" for c, n in published.items() if counted[c] != n]
-    if subset == "all":
-        talkers = Counter(u.speaker for u in chosen)
-        wrong += [f"speaker {s}: {talkers[s]} instead of {n}" for s, n in label_set.speakers.items() if talkers[s] != n]
-        if label_set.speakers:
-            wrong += [f"speaker {s}: not in the corpus" for s in sorted(set(talkers) - set(label_set.speakers))]
-    if wrong:
-        total = f"{len(chosen)} utterances instead of {sum(published.values())}; " if published else ""
-        raise CorpusError(
-            f"{name}, label set {label_set.name!r}, subset {subset!r}: {total}{few(wrong, 12)}. "
-            "The copy is incomplete or changed: unpack it again from the original archive."
-        )
+    classes = [(c, counted[c], n) for c, n in published_counts(label_set, subset).items() if counted[c] != n]
+    talkers = Counter(u.speaker for u in chosen)
+    said = label_set.speakers if subset == "all" else {}
+    speakers = [(f"speaker {s}", talkers[s], n) for s, n in said.items() if talkers[s] != n]
+    speakers += [(f"speaker {s}", talkers[s], 0) for s in sorted(set(talkers) - set(said)) if said]
+    return classes, speakers

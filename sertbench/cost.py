@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sertbench.errors import ConfigError
+from sertbench.errors import ConfigError, few
 from sertbench.feature_spec import SAMPLE_RATE
 from sertbench.feature_store import windows
 from sertbench.guard import blaming, refuse_wrong_shape
@@ -130,6 +130,8 @@ def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
         ("expected", expected),
         ("result", f"{plan.folder}"),
     ]  # fmt: skip
+    if plan.excluded:
+        rows.append(("left out", f"{len(plan.excluded)} named by --accept-missing: {few(plan.excluded, 4)}"))
     if plan.corpus.synthetic:
         rows.append(("note", "this corpus is synthetic: its scores say nothing about people and are never ranked"))
     elif plan.corpus.unranked:

@@ -40,7 +40,11 @@ class CorpusError(SertbenchError):
 
 
 class AudioError(CorpusError):
-    """One audio file cannot be used."""
+    """One audio file cannot be used. `fault` says why in a word, for `sertbench audit`."""
+
+    def __init__(self, message: str, fault: str = "undecodable") -> None:
+        super().__init__(message)
+        self.fault = fault
 
 
 class ProtocolError(SertbenchError):

@@ -28,22 +28,22 @@ COLUMNS = (
     "uar_pooled_mean", "uar_ci95_lo", "uar_ci95_hi", "uar_pooled_seed_sd", "wa", "macro_f1", "weighted_f1",
     "uar_foldmean", "uar_fold_sd", "uar_fold_*", "recall_*", "uar_style_*", "worst_speaker", "worst_speaker_uar",
     "val_uar", "val_test_gap", "oracle_gap", "optimism_*", "ece", "nll", "ci_unit", "alarms", "identical_to",
-    "n_utt_expected", "n_utt_scored", "n_folds", "n_seeds", "seeds",
+    "n_utt_expected", "n_utt_scored", "n_excluded", "n_folds", "n_seeds", "seeds",
     "hpo_scope", "hpo_trials", "max_epochs", "selection_metric", "selection_on", "refit",
     "speaker_independent", "text_independent", "val_speaker_overlap", "leaky", "shuffled_labels", "synthetic",
     "model_family", "model_year", "paper", "n_params", "features", "window_seconds", "hop_seconds", "norm", "mixup",
     "average", "optimiser", "class_weighting", "modality", "sample_rate",
     "device", "precision", "train_seconds_per_fit", "wall_seconds", "predict_rtf",
     "row_id", "date_utc", "bundle", "schema_version", "sertbench_version", "git_sha", "dirty", "python", "torch", "os",
-    "corpus_manifest_sha256", "protocol_sha256", "model_code_sha256", "predictions_sha256", "run_json_sha256",
-    "licence",
+    "corpus_manifest_sha256", "excluded_sha256", "protocol_sha256", "model_code_sha256", "predictions_sha256",
+    "run_json_sha256", "licence",
 )  # fmt: skip
 
 KEY = (
     "model", "corpus", "label_set", "subset", "protocol", "hpo_trials", "seeds", "max_epochs", "device", "precision",
-    "leaky", "shuffled_labels", "protocol_sha256", "corpus_manifest_sha256",
+    "leaky", "shuffled_labels", "protocol_sha256", "corpus_manifest_sha256", "excluded_sha256",
 )  # fmt: skip
-TABLE = ("corpus", "label_set", "subset", "protocol_sha256", "corpus_manifest_sha256")
+TABLE = ("corpus", "label_set", "subset", "protocol_sha256", "corpus_manifest_sha256", "excluded_sha256")
 
 
 def row_of(run: Mapping[str, Any], folder: Path) -> Row:
@@ -66,6 +66,7 @@ def row_of(run: Mapping[str, Any], folder: Path) -> Row:
         "val_test_gap": round(run["val_uar"] - figures["uar_foldmean"], 2),
         **{k if k == "oracle_gap" else f"optimism_{k}": v for k, v in run.get("optimism", {}).items()},
         "n_utt_expected": corpus["n_tested"],
+        "n_excluded": len(corpus.get("excluded", ())),
         "hpo_scope": "perfold" if "perfold" in scopes else "fixed",
         "hpo_trials": config["trials"],
         "max_epochs": recipe["epochs"],
@@ -103,6 +104,7 @@ def row_of(run: Mapping[str, Any], folder: Path) -> Row:
         "dirty": run["environment"]["git_dirty"],
         **{name: run["environment"][name] for name in ("python", "torch", "os")},
         "corpus_manifest_sha256": corpus["manifest_sha256"],
+        "excluded_sha256": corpus.get("excluded_sha256"),
         "protocol_sha256": protocol["sha256"],
         "model_code_sha256": model["source_sha256"],
         "predictions_sha256": run["files"]["predictions.parquet"],
@@ -149,8 +151,7 @@ def read(path: Path) -> list[Row]:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise StorageError(f"{path} cannot be read as a leaderboard: {error}. Move it away and run again") from error
-    if rows and not set(KEY) <= set(rows[0]):
-        missing = sorted(set(KEY) - set(rows[0]))
+    if missing := sorted(set(KEY) - {"excluded_sha256"} - set(rows[0])) if rows else []:  # tables of before have none
         raise StorageError(f"{path} is not a sertbench leaderboard: it lacks {', '.join(missing)}. Move it away")
     return [dict(row) for row in rows]
 

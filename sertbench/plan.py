@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from sertbench import bundle, duplicates, gate, plugins, tuning
+from sertbench import bundle, duplicates, exclusions, gate, plugins, tuning
 from sertbench import config as configs
 from sertbench import corpus as corpora
 from sertbench.compute import Compute
@@ -46,6 +46,7 @@ class Plan:
     workers: int
     row_id: str
     folder: Path  #                   of the bundle
+    excluded: tuple[str, ...] = ()  # what --accept-missing names
     speaker_norm: bool = False  #     features per speaker, test speakers too (see optimism); never in a run
 
 
@@ -60,13 +61,15 @@ def make(config: RunConfig, display: Display) -> Plan:
     loaded = plugins.load_corpus(config.dataset)
     cache = configs.cache_folder()
     root = corpora.locate(loaded.name, loaded.corpus, Path(config.data) if config.data else None, cache)
-    corpus = loaded.corpus.at(root)
+    excluded = exclusions.read(Path(config.accept_missing)) if config.accept_missing else ()
+    with exclusions.reading(loaded.corpus.home(root), excluded):
+        corpus = loaded.corpus.at(root)
     name = corpus.title or loaded.name
     label_set = corpus.label_set(config.labels)
     protocol = find_protocol(corpus, name, config.protocol)
     compute = Compute.resolve(config.device, config.precision)
     with display.stage(f"reading {name}", 1) as advance:
-        manifest = corpora.build_manifest(name, corpus, root, label_set, config.subset, cache)
+        manifest = corpora.build_manifest(name, corpus, root, label_set, config.subset, cache, excluded=excluded)
         advance(1)
     split = protocol.split(manifest.utterances)
     refuse_gaps(protocol, split)
@@ -76,8 +79,9 @@ def make(config: RunConfig, display: Display) -> Plan:
     base_choice = {"epochs": config.epochs} if config.epochs is not None else {}
     recipe, _ = model.cls.recipe.with_choice(dict(base_choice))
     full = configs.resolved(
-        config, model=model.spec, dataset=loaded.spec, labels=label_set.name, protocol=protocol.name
-    )
+        config, model=model.spec, dataset=loaded.spec, labels=label_set.name, protocol=protocol.name,
+        accept_missing=bundle.EXCLUSIONS if excluded else None,
+    )  # fmt: skip
     identity = {
         "model": [model.name, model.source_sha256],
         "recipe": asdict(recipe),
@@ -89,12 +93,14 @@ def make(config: RunConfig, display: Display) -> Plan:
         "leaky": leaky,
         "shuffled": config.shuffle_labels,
     }
+    if excluded:
+        identity["excluded"] = exclusions.sha256(excluded)
     row_id = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:10]
     workers = config.workers or (1 if compute.device == "cuda" else len(os.sched_getaffinity(0)))
     folder = Path(config.runs) / f"{name}-{model.name}-{protocol.name}-{row_id}"
     return Plan(
         full, model, corpus, name, label_set, manifest, protocol, split, overlaps, leaky,
-        recipe, base_choice, compute, workers, row_id, folder,
+        recipe, base_choice, compute, workers, row_id, folder, excluded,
     )  # fmt: skip
 
 

@@ -409,3 +409,50 @@ def test_a_read_only_folder_is_an_error_before_any_work(place: Path, capsys: pyt
     (place / "runs").mkdir(mode=0o500)
     assert run() == 2
     assert "cannot write to" in capsys.readouterr().err
+
+
+def test_what_is_accepted_as_missing_is_left_out_on_a_table_of_its_own(place: Path, capsys) -> None:
+    assert run() == 0
+    (place / "data" / "a_high_0.wav").write_bytes(b"")
+    (place / "data" / "b_low_1.wav").unlink()
+    assert run() == 2
+    assert "31 utterances instead of 32" in capsys.readouterr().err
+    (place / "names.txt").write_text("# broken\na_high_0\nb_low_1.wav\n")
+    assert run("--accept-missing", "names.txt") == 2  # this corpus does not know which ids were published
+    assert "names b_low_1.wav, which the corpus" in capsys.readouterr().err
+    adapter = place / "tones.py"
+    ids = 'frozenset(f"{s}_{c}_{n}" for s in "abcd" for c in ("high", "low") for n in range(4))'
+    adapter.write_text(ADAPTER + f"\n    def expected_ids(self):\n        return {ids}\n")
+    assert run("--accept-missing", "names.txt") == 0
+    out = capsys.readouterr().out
+    assert "2 named by --accept-missing: a_high_0, b_low_1.wav" in out
+    assert "30 utterances, without the 2 of --accept-missing" in out
+    old, new = sorted(pd.read_csv("leaderboards/tones.csv").to_dict("records"), key=lambda r: r["n_excluded"])
+    assert (old["rank"], old["n_utt_scored"], old["n_excluded"]) == (1, 32, 0)
+    assert (new["rank"], new["n_utt_scored"], new["n_excluded"]) == (1, 30, 2)  # first on its own table
+    (written,) = [p for p in (place / "runs").glob("*/run.json") if new["row_id"] in p.parent.name]
+    record = json.loads(written.read_text())
+    assert record["corpus"]["excluded"] == ["a_high_0", "b_low_1.wav"]
+    assert record["corpus"]["excluded_sha256"] == new["excluded_sha256"]
+    assert main(["verify", str(written.parent)]) == 0
+    (place / "names.txt").unlink()
+    shutil.move(written.parent, place / "moved")
+    assert main(["run", "--config", "moved/config.toml"]) == 0
+    assert (written.parent / "run.json").exists()  # the same row id
+    assert len(pd.read_csv("leaderboards/tones.csv")) == 2
+    (place / "data" / "c_low_1.wav").unlink()
+    assert main(["run", "--config", "moved/config.toml"]) == 2
+    assert "1 missing: c_low_1" in capsys.readouterr().err
+
+
+def test_exclusions_that_touch_no_class_of_the_label_set_still_make_a_table_of_their_own(place: Path) -> None:
+    adapter = place / "tones.py"
+    adapter.write_text(ADAPTER.replace('"low": "low"}\n', '"low": "low", "odd": "odd"}\n', 1))
+    shutil.copy(place / "data" / "a_high_0.wav", place / "data" / "a_odd_0.wav")
+    (place / "names.txt").write_text("a_odd_0\n")
+    assert run() == 0
+    assert run("--accept-missing", "names.txt") == 0
+    rows = pd.read_csv("leaderboards/tones.csv")
+    assert rows["corpus_manifest_sha256"].nunique() == 1
+    assert rows["rank"].tolist() == [1, 1]
+    assert sorted(rows["excluded_sha256"].fillna("").str.len()) == [0, 64]

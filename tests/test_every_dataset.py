@@ -18,7 +18,7 @@ import pytest
 
 from sertbench import datasets
 from sertbench.corpus import Corpus, Utterance, locate, select
-from sertbench.errors import CorpusError
+from sertbench.errors import CorpusError, SertbenchError
 from sertbench.protocol_rules import OfficialSplit
 from sertbench.protocols import ROLES
 
@@ -384,6 +384,35 @@ def test_ravdess_songs_and_video_sound_are_refused(tmp_path, stem):
         list(adapter("ravdess").utterances(tmp_path))
 
 
+# --- what is accepted as missing
+
+
+@pytest.mark.parametrize("by", ["id", "path"])
+@pytest.mark.parametrize("name", ["csv", "emodb", "iemocap", "meld", "msp_improv", "msp_podcast"])
+def test_an_utterance_can_be_left_out_by_name_whether_its_file_is_there_or_not(name, by, whole):
+    corpus, root = adapter(name), whole(name)
+    label_set = corpus.label_set(None)
+    everything = select(corpus, name, root, label_set, "all")
+    left_out = everything[1]
+    path = left_out.path.relative_to(corpus.home(root)).as_posix()
+    said = (left_out.id if by == "id" else path,)
+
+    assert select(corpus, name, root, label_set, "all", said) == [u for u in everything if u != left_out]
+    aside = left_out.path.rename(left_out.path.with_suffix(".aside"))
+    try:
+        with pytest.raises(CorpusError, match=re.escape(left_out.path.stem.removeprefix("MSP-IMPROV-"))):
+            select(corpus, name, root, label_set, "all")
+        if (name, by) == ("meld", "path"):  # a path does not tell which split's turn is missing: its id must be said
+            with pytest.raises(SertbenchError):
+                select(corpus, name, root, label_set, "all", said)
+        else:
+            assert select(corpus, name, root, label_set, "all", said) == [u for u in everything if u != left_out]
+        with pytest.raises(SertbenchError):
+            select(corpus, name, root, label_set, "all", (everything[0].id,))
+    finally:
+        aside.rename(left_out.path)
+
+
 # --- IEMOCAP
 
 
@@ -417,6 +446,7 @@ def test_the_iemocap_talker_is_the_letter_of_the_last_group(tmp_path):
         valence=2.5,
         arousal=3.5,
         dominance=4.0,
+        annotated_seconds=8.2357 - 6.2901,
     )
 
 

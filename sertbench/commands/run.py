@@ -62,7 +62,8 @@ def show(outcome: Outcome, display: Any) -> None:
     same = [r for r in outcome.rows if key_of(r, TABLE) == key_of(row, TABLE)]
     columns, lines = shown(same, row["row_id"])
     where = ", ".join(str(row[name]) for name in ("corpus", "label_set", "subset"))
-    title = f"{where}, protocol {row['protocol']}, {row['n_utt_scored']} utterances"
+    left_out = f", without the {row['n_excluded']} of --accept-missing" if row["excluded_sha256"] else ""
+    title = f"{where}, protocol {row['protocol']}, {row['n_utt_scored']} utterances{left_out}"
     caption = (
         "UAR pooled over the test folds, mean over seeds [95 % interval over speakers and seeds]. "
         "Equal ranks: not told apart. * this run"
