@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from sertbench import feature_spec, plugins
+from sertbench import claim, feature_spec, plugins
 
 
 def show(console: Console, what: Sequence[str]) -> None:
     """Print the tables of the named kinds."""
-    tables = {"models": models, "datasets": datasets, "features": features, "protocols": protocols}
+    tables = {"models": models, "datasets": datasets, "features": features, "protocols": protocols, "claims": claims}
     for name in what:
         console.print(tables[name]())
 
@@ -58,4 +58,14 @@ def protocols() -> Table:
     for name in plugins.names("datasets"):
         for protocol in plugins.load_corpus(name).corpus.protocols:
             made.add_row(name, f"{protocol.name}/{protocol.version}", protocol.summary)
+    return made
+
+
+def claims() -> Table:
+    """All published claims that `sertbench replay` knows."""
+    made = table("claims", "name", "what it is", "datasets", "splits", "models")
+    for name in claim.names():
+        one = claim.load(name)
+        columns = [c.dataset for c in one.corpora], [s.name for s in one.splits], [m.name for m in one.models]
+        made.add_row(name, f"{one.title}. {one.paper}", *map(", ".join, columns))
     return made
