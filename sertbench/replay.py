@@ -1,15 +1,15 @@
 """The flow of a replay, readable from top to bottom.
 
-claim -> settings (utterances dropped and counted, splits drawn per seed) -> per setting: features -> one fit per seed
-and fold, with the predictions of every epoch -> the epoch that the claim's rule reports -> bundle -> figures -> a row
-of the replication board, beside what was published and the honest score
+claim -> settings (utterances dropped and counted, splits drawn per seed) -> features -> one fit per seed and fold, with
+the predictions of every epoch -> the epoch that the claim's rule reports -> bundle with figures -> a row of the
+replication board, beside what was published and the honest score
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -25,7 +25,7 @@ from sertbench.crossval import features, fit_task, seconds_of
 from sertbench.feature_store import FeatureStore
 from sertbench.leaderboard import Row
 from sertbench.progress import Display
-from sertbench.protocols import Fold, Split
+from sertbench.protocols import Fold
 from sertbench.replay_choice import ReplayConfig
 from sertbench.replay_cost import describe
 from sertbench.replay_fits import EveryEpoch, epoch_of, predicted_by, run_every_epoch
@@ -34,7 +34,21 @@ from sertbench.results import Predictions
 from sertbench.sealed import now
 from sertbench.tasks import PredictionTask, blinded
 
-Job = tuple[int, Fold]  # seed and fold
+
+@dataclass(frozen=True)
+class Job:
+    """One fit of a replay."""
+
+    setting: Setting
+    seed: int
+    fold: Fold
+    store: FeatureStore | None
+
+    @property
+    def tag(self) -> str:
+        """Its name on the screen."""
+        s = self.setting
+        return f"{s.label}, {s.rule.name}, {s.subset}, seed {self.seed}, fold {self.fold.name}"
 
 
 @dataclass(frozen=True)
@@ -56,83 +70,80 @@ def replay(claim: Claim, asked: ReplayConfig, display: Display, *, dry: bool = F
     describe(plan, display)
     if dry:
         return None
+    display.log_to(runs / replication.BUNDLES / f"{claim.name}.log")
     rows = []
-    for number, setting in enumerate(plan.settings, 1):
-        run = finished(setting, display, f"{number}/{len(plan.settings)}")
-        honest = replication.find_honest(
-            setting.plan.model.name,
-            plan.corpus_name,
-            plan.label_set,
-            setting.subset,
-            plan.default_protocol,
-            boards,
-            runs,
-        )
-        rows.append(replication.row_of(run, setting.plan.folder, honest))
-        replication.add(boards, rows[-1])
+    with closing(finished(plan, display)) as bundles:
+        for setting, run in zip(plan.settings, bundles, strict=True):
+            name, subset = setting.plan.model.name, setting.subset
+            default = plan.default_protocol
+            honest = replication.find_honest(name, plan.corpus_name, plan.label_set, subset, default, boards, runs)
+            rows.append(replication.row_of(run, setting.plan.folder, honest))
+            replication.add(boards, rows[-1])
     return Outcome(plan, tuple(rows), replication.path_of(boards, claim.name))
 
 
-def finished(setting: Setting, display: Display, number: str) -> dict[str, Any]:
-    """The finished bundle of a setting: the one that is there, or a new one."""
-    folder = setting.plan.folder
-    what = f"replay {number}: {setting.rule.name}, {setting.subset}, {setting.label}"
-    if bundle.is_whole(folder):
-        display.say(f"{what}: done already, {folder}")
-        return bundle.load_run(folder)
-    display.log_to(folder / "log.txt")
-    display.say(what)
-    started = time.monotonic()
-    fitted = fit_all(setting, display)
-    frame = collect(setting, fitted)
-    record = record_of(setting, fitted, frame, time.monotonic() - started)
-    predictions = Predictions(frame, setting.plan.manifest.classes)
-    return bundle.save(folder, config_of(setting), setting.plan.split, predictions, record)
+def finished(plan: ReplayPlan, display: Display) -> Generator[dict[str, Any], None, None]:
+    """Yield the content of each setting's bundle, as soon as it is there: an earlier replay's, or a new one.
 
-
-def jobs_of(setting: Setting) -> list[Job]:
-    """All fits of a setting."""
-    return [(seed, fold) for seed, split in setting.splits.items() for fold in split.folds]
-
-
-def fit_all(setting: Setting, display: Display) -> list[EveryEpoch]:
-    """Fit every seed and fold, side by side as far as there are workers; finished ones are taken as they are."""
-    plan, jobs = setting.plan, jobs_of(setting)
-    store = features(plan, display)
+    The fits of all settings run side by side, as far as there are workers; finished ones are taken as they are.
+    """
+    waiting = [s for s in plan.settings if not bundle.is_whole(s.plan.folder)]
+    if done := len(plan.settings) - len(waiting):
+        display.say(
+            f"{done} of {len(plan.settings)} settings are done already (delete their bundles to run them again)"
+        )
+    stores = {s.plan.row_id: features(s.plan, display) for s in waiting}
+    jobs = [Job(s, seed, fold, stores[s.plan.row_id]) for s in waiting for seed, fold in folds_of(s)]
+    epochs = {job.tag: job.setting.plan.recipe.epochs for job in jobs}
 
     def on_epoch(tag: str, event: Any) -> None:
-        display.epoch(tag, event, plan.recipe.epochs)
+        display.epoch(tag, event, epochs[tag])
 
     def fit(job: Job) -> EveryEpoch:
-        seed, fold = job
-        tag = f"seed {seed}, fold {fold.name}"
-        outcome = executor.run(run_every_epoch, task_of(setting, setting.splits[seed], fold, seed, store), tag)
-        display.fitted(tag, outcome.record)
+        outcome = executor.run(run_every_epoch, task_of(job), job.tag)
+        display.fitted(job.tag, outcome.record)
         return outcome
 
     with (
         display.fits(len(jobs)),
         executors.make(plan.workers, on_epoch) as executor,
-        ThreadPoolExecutor(min(len(jobs), 2 * plan.workers)) as threads,
+        ThreadPoolExecutor(plan.workers) as threads,
     ):
         futures = [threads.submit(fit, job) for job in jobs]
         try:
-            for future in as_completed(futures):
-                future.result()
+            for setting in plan.settings:
+                if setting.plan.row_id not in stores:
+                    yield bundle.load_run(setting.plan.folder)
+                    continue
+                fitted = [f.result() for f, job in zip(futures, jobs, strict=True) if job.setting is setting]
+                yield save(setting, fitted)
         except BaseException:
             for future in futures:
                 future.cancel()
             executor.stop()
             raise
-        return [future.result() for future in futures]
 
 
-def task_of(setting: Setting, split: Split, fold: Fold, seed: int, store: FeatureStore | None) -> PredictionTask:
+def save(setting: Setting, fitted: list[EveryEpoch]) -> dict[str, Any]:
+    """Write a setting's bundle; gives the content of its run.json."""
+    frame = collect(setting, fitted)
+    predictions = Predictions(frame, setting.plan.manifest.classes)
+    record = record_of(setting, fitted, frame)
+    return bundle.save(setting.plan.folder, config_of(setting), setting.plan.split, predictions, record)
+
+
+def folds_of(setting: Setting) -> list[tuple[int, Fold]]:
+    """The fits of a setting: seed and fold."""
+    return [(seed, fold) for seed, split in setting.splits.items() for fold in split.folds]
+
+
+def task_of(job: Job) -> PredictionTask:
     """What a worker needs for one fit and its predictions."""
-    plan = replace(setting.plan, split=split)
-    positions = predicted_by(fold)
+    plan = replace(job.setting.plan, split=job.setting.splits[job.seed])
+    positions = predicted_by(job.fold)
     blind = tuple(blinded(plan.manifest.utterances[i]) for i in positions)
-    return PredictionTask(fit_task(plan, fold, store, {}, seed, ()), positions, blind, seconds_of(plan, positions))
+    fit = fit_task(plan, job.fold, job.store, {}, job.seed, ())
+    return PredictionTask(fit, positions, blind, seconds_of(plan, positions))
 
 
 def reported(setting: Setting, fold: Fold, fitted: EveryEpoch) -> int:
@@ -146,7 +157,7 @@ def reported(setting: Setting, fold: Fold, fitted: EveryEpoch) -> int:
 def collect(setting: Setting, fitted: list[EveryEpoch]) -> pd.DataFrame:
     """Per seed, fold and test utterance: target, reported epoch, and the probabilities of it and of the last epoch."""
     manifest, frames = setting.plan.manifest, []
-    for (seed, fold), outcome in zip(jobs_of(setting), fitted, strict=True):
+    for (seed, fold), outcome in zip(folds_of(setting), fitted, strict=True):
         test = [manifest.utterances[i] for i in fold.test]
         epoch = reported(setting, fold, outcome)
         columns: dict[str, Any] = {
@@ -177,7 +188,7 @@ def config_of(setting: Setting) -> str:
     return tomli_w.dumps({k: v for k, v in said.items() if v is not None})
 
 
-def record_of(setting: Setting, fitted: list[EveryEpoch], frame: pd.DataFrame, seconds: float) -> dict[str, Any]:
+def record_of(setting: Setting, fitted: list[EveryEpoch], frame: pd.DataFrame) -> dict[str, Any]:
     """The content of run.json: the claim's rules, what differs, what came out, and on which machine."""
     plan, claim, rule = setting.plan, setting.claim, setting.rule
     published: Mapping[str, Any] = asdict(setting.published) if setting.published else {}
@@ -227,14 +238,11 @@ def record_of(setting: Setting, fitted: list[EveryEpoch], frame: pd.DataFrame, s
         "compute": {**asdict(plan.compute), "workers": plan.workers},
         "fits": [
             {"seed": seed, "fold": fold.name, "reported_epoch": reported(setting, fold, f) + 1, **asdict(f.record)}
-            for (seed, fold), f in zip(jobs_of(setting), fitted, strict=True)
+            for (seed, fold), f in zip(folds_of(setting), fitted, strict=True)
         ],
         "frozen": [],
         "test_reads": [],
-        "timing": {
-            "wall_seconds": round(seconds, 1),
-            "train_seconds_per_fit": round(fmean(f.record.seconds for f in fitted), 2),
-        },
+        "timing": {"train_seconds_per_fit": round(fmean(f.record.seconds for f in fitted), 2)},
         "environment": bundle.environment(),
         "figures": replication.figures(frame, plan.manifest.classes, rule.score),
     }

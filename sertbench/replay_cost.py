@@ -64,11 +64,9 @@ def describe(plan: ReplayPlan, display: Display) -> None:
     display.pairs("replay", rows)
     columns = ["split", "subset", "model", "utterances", "windows", "epochs", "fits", "time of one fit"]
     lines = [line(setting, price) for setting, price in zip(plan.settings, costs, strict=True)]
-    lines += [
-        [rule.name, subset, entry.name, "not in the registry: skipped", "", "", "", ""]
-        for entry, rule, subset, _ in plan.absent
-    ]
     display.table("settings", columns, lines)
+    if absent := dict.fromkeys(entry.name for entry, *_ in plan.absent):
+        display.say(f"not in the registry, so not replayed: {', '.join(absent)} (`sertbench list models`)")
 
 
 def line(setting: Setting, price: Price) -> list[str]:

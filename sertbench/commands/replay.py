@@ -78,7 +78,7 @@ def show(outcome: Outcome, display: Any) -> None:
         "Percent; mean ± SD over seeds. Last epoch: of the same fits, with no choice of the epoch. "
         "Optimism: replayed minus honest. Never ranked."
     )
-    title = f"{plan.claim.title}: {plan.corpus_name}, {plan.label_set}"
+    title = f"replay of {plan.claim.name} on {plan.corpus_name}, {plan.label_set}"
     display.table(title, columns, lines, caption)
     first = {s.rule.name: s for s in reversed(plan.settings)}
     for name, one in reversed(first.items()):
