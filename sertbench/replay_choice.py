@@ -85,25 +85,24 @@ def models_of(claim: Claim, asked: ReplayConfig) -> tuple[list[tuple[ClaimedMode
     listed, known = [m.name for m in claim.models], set(plugins.names("models"))
     present, missing = [], []
     for name in dict.fromkeys(asked.models or listed):
-        if name in listed and name not in known:
+        if name in listed and name not in known and ".py" not in name:
             missing.append(claim.model(name))
         else:
             present.append((claim.model(name), plugins.load_model(name)))
     return present, missing
 
 
-def variants_of(claim: Claim, asked: ReplayConfig, model: str, subset: str, split: str) -> list[Variant | None]:
-    """None for the model as published, then the variants that were asked for and are about this model."""
+def variants_of(claim: Claim, asked: ReplayConfig) -> list[Variant]:
+    """The variants that were asked for."""
     names = [v.name for v in claim.variants]
     wanted = names if asked.variants == ("all",) else pick("variant", asked.variants, names, ())
-    return [None] + [
-        v
-        for v in claim.variants
-        if v.name in wanted
-        and model in v.models
-        and (not v.subsets or subset in v.subsets)
-        and (not v.splits or split in v.splits)
-    ]
+    return [v for v in claim.variants if v.name in wanted]
+
+
+def about(variant: Variant, model: str, subset: str, split: str) -> bool:
+    """Whether a variant is about this model, subset and split."""
+    fits = not variant.subsets or subset in variant.subsets, not variant.splits or split in variant.splits
+    return model in variant.models and all(fits)
 
 
 def recipe_choice(

@@ -89,11 +89,13 @@ def make(claim: Claim, asked: ReplayConfig, display: Display) -> ReplayPlan:
     chosen = choice.corpus_of(claim, asked)
     rules = choice.rules_of(claim, asked, chosen.dataset)
     present, missing = choice.models_of(claim, asked)
+    variants = choice.variants_of(claim, asked)
     ground = ground_of(claim, chosen, asked, display)
     settings, absent = [], []
     for rule, subset in product(rules, ground.manifests):
         for entry, model in present:
-            for variant in choice.variants_of(claim, asked, entry.name, subset, rule.name):
+            mine = [v for v in variants if choice.about(v, entry.name, subset, rule.name)]
+            for variant in (None, *mine):
                 settings.append(setting(ground, rule, subset, entry, model, variant))
         for entry in missing:
             absent.append((entry, rule, subset, figures_of(ground, rule, subset, entry, "")))
@@ -132,6 +134,8 @@ def ground_of(claim: Claim, chosen: ClaimedCorpus, asked: ReplayConfig, display:
         with display.stage(f"reading {name}, {subset}", 1) as advance:
             manifests[subset] = corpora.build_manifest(name, corpus, root, label_set, subset, cache)
             advance(1)
+        if own and chosen.subsets[subset]:
+            check_counts(claim, chosen, subset, manifests[subset])
     return Ground(claim, chosen, own, corpus, name, label_set, manifests, config, seeds, compute, workers)
 
 
@@ -149,8 +153,6 @@ def setting(
     least = claim.drop_shorter_than if entry.drop_shorter_than is None else entry.drop_shorter_than
     kept, dropped = without_short(manifest, least)
     counted = ground.own and entry.drop_shorter_than is None and bool(ground.chosen.subsets[subset])
-    if counted:
-        check_counts(claim, ground.chosen, subset, least, len(manifest), len(kept))
     splits = {
         seed: claim_splits.split(rule, seed, kept.utterances, ground.corpus, claim.path.parent) for seed in ground.seeds
     }
@@ -210,13 +212,14 @@ def without_short(manifest: Manifest, seconds: float) -> tuple[Manifest, tuple[s
     return kept, tuple(u.id for u in manifest.utterances if u.id not in kept.index)
 
 
-def check_counts(claim: Claim, corpus: ClaimedCorpus, subset: str, seconds: float, n_before: int, n_kept: int) -> None:
+def check_counts(claim: Claim, corpus: ClaimedCorpus, subset: str, manifest: Manifest) -> None:
     """Refuse a corpus that gives other counts than the claim, before or after dropping."""
-    counts = corpus.subsets[subset]
-    if (n_before, n_kept) != counts:
+    counts, least = corpus.subsets[subset], claim.drop_shorter_than
+    found = len(manifest), len(without_short(manifest, least)[0])
+    if found != counts:
         raise ClaimError(
             f"the claim {claim.name} says of {corpus.dataset}, {corpus.labels or 'default labels'}, {subset}: "
-            f"{counts[0]} utterances, {counts[1]} of at least {seconds} s. This copy has {n_before} and {n_kept}: it "
+            f"{counts[0]} utterances, {counts[1]} of at least {least} s. This copy has {found[0]} and {found[1]}: it "
             "is not the corpus of the claim. Unpack it again from the original archive"
         )
 

@@ -89,7 +89,7 @@ def show(outcome: Outcome, display: Any) -> None:
         display.say(f"not known: {text}")
     for command in commands_for_honest(outcome):
         display.say(f"no honest row yet: {command}")
-    display.say(f"{len(outcome.rows)} rows in {outcome.board}")
+    display.say(f"rows in {outcome.board}: {len(outcome.rows)}" if outcome.rows else "nothing was replayed")
 
 
 def lines_of(setting: Setting, row: Row) -> list[list[str]]:
