@@ -139,10 +139,10 @@ def complete(name: str, part: Mapping[str, Sequence[int]], n: int) -> Fold:
     return fold_of(name, part["train"] or sorted(others), part["val"], part["test"])
 
 
-def joined(splits: Mapping[int, Split]) -> Split:
+def joined(name: str, splits: Mapping[int, Split]) -> Split:
     """The splits of all seeds as one table, whose folds are called <seed>/<fold>."""
     folds = [
         Fold(f"{seed}/{fold.name}", fold.train, fold.val, fold.test) for seed, s in splits.items() for fold in s.folds
     ]
     first = next(iter(splits.values()))
-    return Split("claim", first.ids, tuple(folds))
+    return Split(name, first.ids, tuple(folds))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from sertbench import claim, feature_spec, plugins
+from sertbench import claim, claim_file, feature_spec, plugins
 
 
 def show(console: Console, what: Sequence[str]) -> None:
@@ -65,7 +65,7 @@ def claims() -> Table:
     """All published claims that `sertbench replay` knows."""
     made = table("claims", "name", "what it is", "datasets", "splits", "models")
     for name in claim.names():
-        one = claim.load(name)
+        one = claim_file.load(name)
         columns = [c.dataset for c in one.corpora], [s.name for s in one.splits], [m.name for m in one.models]
         made.add_row(name, f"{one.title}. {one.paper}", *map(", ".join, columns))
     return made

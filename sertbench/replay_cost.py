@@ -21,8 +21,8 @@ class Price:
 
 
 def prices(plan: ReplayPlan) -> list[Price]:
-    """The price of each setting; a model is timed once per batch size, on noise of its own shape."""
-    rates: dict[tuple[str, int], tuple[float, float]] = {}
+    """The price of each setting; a model is timed once per window and batch size, on noise."""
+    rates: dict[tuple[str, int, float | None], tuple[float, float]] = {}
     found = []
     for setting in plan.settings:
         made = setting.plan
@@ -31,7 +31,7 @@ def prices(plan: ReplayPlan) -> list[Price]:
         if issubclass(made.model.cls, Estimator):
             found.append(Price(int(items.sum()), n_fits, float(n_fits)))
             continue
-        key = made.model.spec, made.recipe.batch_size
+        key = made.model.spec, made.recipe.batch_size, made.recipe.window
         if key not in rates:
             rates[key] = cost.measure(made.model.cls, made)[1:]
         train_rate, predict_rate = rates[key]
@@ -51,7 +51,7 @@ def describe(plan: ReplayPlan, display: Display) -> None:
     rows = [
         ("claim", f"{claim.name}: {claim.title}. {claim.paper}"),
         ("corpus", f"{plan.corpus_name}, {plan.label_set}"),
-        *(("counts", line) for line in counts(plan)),
+        *(("counts", line) for line in plan.counts),
         *(("split", line) for line in splits(plan)),
     ]
     if first is not None:
@@ -64,7 +64,8 @@ def describe(plan: ReplayPlan, display: Display) -> None:
     display.pairs("replay", rows)
     columns = ["split", "subset", "model", "utterances", "windows", "epochs", "fits", "time of one fit"]
     lines = [line(setting, price) for setting, price in zip(plan.settings, costs, strict=True)]
-    display.table("settings", columns, lines)
+    if lines:
+        display.table("settings", columns, lines)
     if absent := dict.fromkeys(entry.name for entry, *_ in plan.absent):
         display.say(f"not in the registry, so not replayed: {', '.join(absent)} (`sertbench list models`)")
 
@@ -76,16 +77,6 @@ def line(setting: Setting, price: Price) -> list[str]:
         f"{price.n_items:,}", str(setting.plan.recipe.epochs), str(price.n_fits),
         duration(price.seconds / price.n_fits),
     ]  # fmt: skip
-
-
-def counts(plan: ReplayPlan) -> list[str]:
-    """The counts of each subset and drop rule, and whether the claim's were asserted."""
-    said: dict[str, None] = {}
-    for s in plan.settings:
-        state = "as the claim says" if s.counted else "no count is claimed"
-        least = f"at least {s.least:g} s" if s.least else "kept"
-        said[f"{s.subset}: {s.n_before} utterances, {len(s.plan.manifest)} of them {least} ({state})"] = None
-    return list(said)
 
 
 def splits(plan: ReplayPlan) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -64,6 +64,7 @@ class ReplayPlan:
     default_protocol: str
     settings: tuple[Setting, ...]
     absent: tuple[tuple[ClaimedModel, SplitRule, str, Published | None], ...]  # model, split, subset, its figures
+    counts: tuple[str, ...]  #        utterances of each subset and those kept, in words
     workers: int
 
 
@@ -101,14 +102,15 @@ def make(claim: Claim, asked: ReplayConfig, display: Display) -> ReplayPlan:
             absent.append((entry, rule, subset, figures_of(ground, rule, subset, entry, "")))
     default = f"{ground.corpus.protocols[0].name}/{ground.corpus.protocols[0].version}"
     return ReplayPlan(
-        claim,
-        chosen,
-        ground.corpus_name,
-        ground.label_set.name,
-        default,
-        tuple(settings),
-        tuple(absent),
-        ground.workers,
+        claim=claim,
+        corpus=chosen,
+        corpus_name=ground.corpus_name,
+        label_set=ground.label_set.name,
+        default_protocol=default,
+        settings=tuple(settings),
+        absent=tuple(absent),
+        counts=counts(ground, settings),
+        workers=ground.workers,
     )
 
 
@@ -156,7 +158,7 @@ def setting(
     splits = {
         seed: claim_splits.split(rule, seed, kept.utterances, ground.corpus, claim.path.parent) for seed in ground.seeds
     }
-    joined = claim_splits.joined(splits)
+    joined = claim_splits.joined(f"{claim.name}, {rule.name}", splits)
     changes = choice.recipe_choice(claim, entry, variant, model, config.epochs)
     recipe, _ = model.cls.recipe.with_choice(dict(changes))
     called = variant.name if variant else choice.AS_PUBLISHED
@@ -222,6 +224,22 @@ def check_counts(claim: Claim, corpus: ClaimedCorpus, subset: str, manifest: Man
             f"{counts[0]} utterances, {counts[1]} of at least {least} s. This copy has {found[0]} and {found[1]}: it "
             "is not the corpus of the claim. Unpack it again from the original archive"
         )
+
+
+def counts(ground: Ground, settings: Sequence[Setting]) -> tuple[str, ...]:
+    """How many utterances there are and are kept, by subset and drop rule, and whether the claim's counts hold."""
+    least = ground.claim.drop_shorter_than
+    sizes = {
+        (subset, least): (len(whole), len(without_short(whole, least)[0])) for subset, whole in ground.manifests.items()
+    }
+    sizes |= {(s.subset, s.least): (s.n_before, len(s.plan.manifest)) for s in settings}
+    said = []
+    for (subset, seconds), (before, kept) in sizes.items():
+        counted = ground.own and seconds == least and ground.chosen.subsets[subset]
+        rule = f"at least {seconds:g} s" if seconds else "kept"
+        state = "as the claim says" if counted else "no count is claimed"
+        said.append(f"{subset}: {before} utterances, {kept} of them {rule} ({state})")
+    return tuple(said)
 
 
 def dishonest(setting: Setting) -> list[str]:

@@ -7,6 +7,7 @@ replay's bundle and from the bundle or row of an honest run. Nothing on it is ev
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from filelock import FileLock
 
 from sertbench import bundle, leaderboard
 from sertbench.claim import SCORES
-from sertbench.errors import StorageError
+from sertbench.errors import BundleError, StorageError
 from sertbench.leaderboard import Row, key_of, text_of
 from sertbench.results import percent
 from sertbench.scores import score
@@ -159,7 +160,8 @@ def find_honest(
     wanted = {"model": model, "corpus": corpus, "label_set": label_set, "subset": subset, "ranked": "1"}
     rows = leaderboard.read(boards / f"{corpus}.csv")
     for path in sorted(runs.glob("*/run.json")):
-        rows.append(leaderboard.row_of(bundle.load_run(path.parent), path.parent))
+        with suppress(BundleError, KeyError, TypeError):  # not a whole bundle: so not an honest row either
+            rows.append(leaderboard.row_of(bundle.load_run(path.parent), path.parent))
     same = [r for r in rows if all(text_of(r.get(name)) == value for name, value in wanted.items())]
     return max(same, key=lambda r: (r["protocol"] == protocol, str(r["date_utc"])), default=None)
 

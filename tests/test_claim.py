@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tomli_w
 
-from sertbench import claim, claim_splits, plugins
+from sertbench import claim, claim_file, claim_splits, plugins
 from sertbench.claim import SplitRule
 from sertbench.corpus import Utterance
 from sertbench.errors import ClaimError
@@ -55,7 +55,7 @@ def write(folder: Path, text: str) -> str:
 
 @pytest.mark.parametrize("name", claim.names())
 def test_a_shipped_claim_names_corpora_label_sets_subsets_and_protocols_that_exist(name):
-    one = claim.load(name)
+    one = claim_file.load(name)
 
     for entry in one.corpora:
         corpus = plugins.load_corpus(entry.dataset).corpus
@@ -76,7 +76,7 @@ def test_a_shipped_claim_names_corpora_label_sets_subsets_and_protocols_that_exi
 
 
 def test_the_glam_claim_holds_the_published_counts_and_figures():
-    one = claim.load("glam-icassp22")
+    one = claim_file.load("glam-icassp22")
 
     assert one.corpora[0].subsets == {"improvised": (2659, 2236), "scripted": (2277, 2075), "all": (4936, 4311)}
     assert one.figures("glam", "80-20", "iemocap", "improvised", "").wa == (81.18, 1.47)
@@ -92,11 +92,11 @@ def test_the_released_seed_list_is_drawn_as_its_script_does():
     np.random.seed(2021)
     drawn = np.random.randint(0, 2**32 - 1, 100, dtype=np.int64)
 
-    assert claim.load("glam-icassp22").seeds.numbers == tuple(drawn.tolist())
+    assert claim_file.load("glam-icassp22").seeds.numbers == tuple(drawn.tolist())
 
 
 def test_a_claim_of_ones_own_is_read(tmp_path):
-    one = claim.load(write(tmp_path, GOOD))
+    one = claim_file.load(write(tmp_path, GOOD))
 
     assert (one.name, one.seeds.numbers, one.splits[0].train) == ("mine", (3, 1), 0.5)
     assert one.figures("cnn", "half", "demo", "all", "").ua == (71.0,)
@@ -140,7 +140,7 @@ def test_a_wrong_claim_is_refused_with_the_reason(change, said, tmp_path):
     change(raw)
 
     with pytest.raises(ClaimError) as caught:
-        claim.load(write(tmp_path, tomli_w.dumps(raw)))
+        claim_file.load(write(tmp_path, tomli_w.dumps(raw)))
 
     assert said in str(caught.value)
 
@@ -150,14 +150,14 @@ def test_a_file_that_is_no_toml_is_refused(content, tmp_path):
     (tmp_path / "mine.toml").write_bytes(content)
 
     with pytest.raises(ClaimError, match="is not TOML"):
-        claim.load(str(tmp_path / "mine.toml"))
+        claim_file.load(str(tmp_path / "mine.toml"))
 
 
 def test_an_unknown_claim_gets_the_nearest_name_and_a_missing_file_its_reason(tmp_path):
     with pytest.raises(ClaimError, match="Did you mean 'glam-icassp22'"):
-        claim.load("glam-icasp22")
+        claim_file.load("glam-icasp22")
     with pytest.raises(ClaimError, match="No such file"):
-        claim.load(str(tmp_path / "none.toml"))
+        claim_file.load(str(tmp_path / "none.toml"))
 
 
 # --- splits
@@ -267,7 +267,7 @@ def test_a_missing_table_is_refused(tmp_path):
 def test_emobox_tests_each_utterance_of_emodb_once_with_all_its_speakers_in_training():
     corpus = plugins.load_corpus("emodb").corpus
     ids = sorted(corpus.expected_ids())
-    one = claim.load("emobox")
+    one = claim_file.load("emobox")
 
     folds = claim_splits.read_table(one.path.parent / "emobox-emodb.csv", ids)
 

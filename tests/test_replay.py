@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from sertbench import claim, replay, replay_fits
+from sertbench import claim_file, replay, replay_fits
 from sertbench.claim import SplitRule
 from sertbench.cli import main
 
@@ -225,7 +225,7 @@ def test_the_bundle_holds_what_was_dropped_drawn_and_reported(place):
 
 def test_windows_of_the_claims_hop_are_3199_samples_apart(place):
     assert small("--seeds", "1", "--dry-run") == 0
-    plan_of = claim.load("mine.toml")
+    plan_of = claim_file.load("mine.toml")
     from sertbench.commands import console
     from sertbench.cost import items_per_utterance
     from sertbench.progress import Display
