@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
 
 from sertbench import cost
 from sertbench.model import Estimator
 from sertbench.progress import Display, duration
+from sertbench.protocols import Fold
 from sertbench.replay_fits import predicted_by
 from sertbench.replay_plan import ReplayPlan, Setting, dishonest
 
@@ -15,39 +20,47 @@ from sertbench.replay_plan import ReplayPlan, Setting, dishonest
 class Price:
     """What a setting takes."""
 
-    n_items: int  #   windows of all utterances that are kept
+    n_items: int  #      windows of all utterances that are kept
     n_fits: int
-    seconds: float  # of all its fits, one after the other
+    n_new: int  #        fits that no setting before has: splits may differ in the reported epoch alone
+    one: float  #        seconds of one fit, their mean
 
 
 def prices(plan: ReplayPlan) -> list[Price]:
     """The price of each setting; a model is timed once per window and batch size, on noise."""
     rates: dict[tuple[str, int, float | None], tuple[float, float]] = {}
+    seen: set[tuple[Any, ...]] = set()
     found = []
     for setting in plan.settings:
         made = setting.plan
         items = cost.items_per_utterance(made)
-        n_fits = len(made.split.folds)
-        if issubclass(made.model.cls, Estimator):
-            found.append(Price(int(items.sum()), n_fits, float(n_fits)))
-            continue
-        key = made.model.spec, made.recipe.batch_size, made.recipe.window
-        if key not in rates:
-            rates[key] = cost.measure(made.model.cls, made)[1:]
-        train_rate, predict_rate = rates[key]
-        seconds = 0.0
-        for fold in made.split.folds:
-            predicted = items[list(fold.val)].sum() + items[predicted_by(fold)].sum()
-            seconds += made.recipe.epochs * (items[list(fold.train)].sum() * train_rate + predicted * predict_rate)
-        found.append(Price(int(items.sum()), n_fits, seconds))
+        fits = {
+            (made.model.spec, made.recipe, made.manifest.sha256, split.sha256, seed, fold.name)
+            for seed, split in setting.splits.items()
+            for fold in split.folds
+        }
+        one = 1.0
+        if not issubclass(made.model.cls, Estimator):
+            key = made.model.spec, made.recipe.batch_size, made.recipe.window
+            if key not in rates:
+                rates[key] = cost.measure(made.model.cls, made)[1:]
+            one = fmean(seconds(setting, fold, items, *rates[key]) for fold in made.split.folds)
+        found.append(Price(int(items.sum()), len(fits), len(fits - seen), one))
+        seen |= fits
     return found
+
+
+def seconds(setting: Setting, fold: Fold, items: np.ndarray, train_rate: float, predict_rate: float) -> float:
+    """Expected time of one fit: training, and the predictions after each epoch."""
+    predicted = items[list(fold.val)].sum() + items[predicted_by(fold)].sum()
+    return float(setting.plan.recipe.epochs * (items[list(fold.train)].sum() * train_rate + predicted * predict_rate))
 
 
 def describe(plan: ReplayPlan, display: Display) -> None:
     """Show the plan."""
     claim, costs = plan.claim, prices(plan)
     first = plan.settings[0] if plan.settings else None
-    total = sum(c.seconds for c in costs)
+    n_new, total = sum(c.n_new for c in costs), sum(c.n_new * c.one for c in costs)
     rows = [
         ("claim", f"{claim.name}: {claim.title}. {claim.paper}"),
         ("corpus", f"{plan.corpus_name}, {plan.label_set}"),
@@ -57,7 +70,7 @@ def describe(plan: ReplayPlan, display: Display) -> None:
     if first is not None:
         compute, workers = first.plan.compute, plan.workers
         rows += [
-            ("fits", f"{sum(c.n_fits for c in costs)} in {len(costs)} settings; seeds: {seeds(first)}"),
+            ("fits", f"{n_new} for {len(costs)} settings; seeds: {seeds(first)}"),
             ("computing", f"{compute.device}, {compute.precision}, {workers} at a time"),
             ("expected", f"at most {duration(total / workers)} on this machine, unless fits are there already"),
         ]
@@ -75,7 +88,7 @@ def line(setting: Setting, price: Price) -> list[str]:
     return [
         setting.rule.name, setting.subset, setting.label, f"{len(setting.plan.manifest)} of {setting.n_before}",
         f"{price.n_items:,}", str(setting.plan.recipe.epochs), str(price.n_fits),
-        duration(price.seconds / price.n_fits),
+        duration(price.one),
     ]  # fmt: skip
 
 

@@ -163,7 +163,7 @@ def setting(
     recipe, _ = model.cls.recipe.with_choice(dict(changes))
     called = variant.name if variant else choice.AS_PUBLISHED
     identity = {
-        "claim": [claim.name, asdict(rule), called],
+        "claim": [claim.name, claim.sha256, rule.name, called],
         "model": [model.name, model.source_sha256],
         "recipe": asdict(recipe),
         "seeds": ground.seeds,

@@ -166,7 +166,7 @@ def test_the_plan_tells_counts_seeds_and_what_is_optimistic_and_trains_nothing(p
     assert "loud: 18 utterances, 12 of them at least 0.3 s (as the claim says)" in out
     assert "80-20: 100 % of the test speakers are in training; the epoch is chosen on the test part; 6 of 24" in out
     assert "shared: validation shares speakers with training; 6 of 24 utterances are dropped" in out
-    assert "28 in 6 settings; seeds: 7, 2600000001" in out  # per subset: 2 + 2 x 3 + 2 x 3
+    assert "28 for 6 settings; seeds: 7, 2600000001" in out  # per subset: 2 + 2 x 3 + 2 x 3
     assert "not in the registry, so not replayed: unwritten" in out
     assert not (place / "runs").exists()
     assert not (place / "leaderboards").exists()
@@ -282,7 +282,9 @@ def test_two_splits_that_differ_in_the_reported_epoch_alone_share_their_fits(pla
 
     assert run("--models", "mean.py", "--splits", "80-20", "80-20-last", "--subsets", "all", "--seeds", "1") == 0
 
-    assert capsys.readouterr().out.count("was done already") == 1
+    out = capsys.readouterr().out
+    assert "1 for 2 settings" in out
+    assert out.count("was done already") == 1
     rows = table(place).set_index("split")
     assert rows.loc["80-20-last", "replayed_wa"] == rows.loc["80-20", "last_epoch_wa"]
 
