@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 SCORES = {"wa": "WA", "ua": "UA", "macro_f1": "macro F1", "weighted_f1": "weighted F1"}  # name here -> on the screen
+STRANGER = "not a model of the paper: trained as its own recipe says, but without early stopping"
 FOLDER = Path(__file__).parent / "claims"
 
 
@@ -131,8 +132,8 @@ class Claim:
     sha256: str = ""
 
     def model(self, name: str) -> ClaimedModel:
-        """The model's entry; for a model that the claim does not name, one without changes."""
-        return next((m for m in self.models if m.name == name), ClaimedModel(name))
+        """The model's entry; for a model that the claim does not name, one that changes nothing."""
+        return next((m for m in self.models if m.name == name), ClaimedModel(name, differs=(STRANGER,)))
 
     def figures(self, model: str, split: str, dataset: str, subset: str, variant: str) -> Published | None:
         """What was published for it."""

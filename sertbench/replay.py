@@ -64,12 +64,11 @@ def replay(claim: Claim, asked: ReplayConfig, display: Display, *, dry: bool = F
     """Replay a claim; a dry run shows the plan and gives None."""
     plan = replay_plan.make(claim, asked, display)
     boards, runs = Path(asked.leaderboards), Path(asked.runs)
-    if not dry:
-        bundle.ensure_writable(runs)
-        bundle.ensure_writable(boards)
     describe(plan, display)
     if dry:
         return None
+    bundle.ensure_writable(runs)
+    bundle.ensure_writable(boards)
     display.log_to(runs / replication.BUNDLES / f"{claim.name}.log")
     rows = []
     with closing(finished(plan, display)) as bundles:

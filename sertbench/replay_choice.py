@@ -119,6 +119,8 @@ def recipe_choice(
         numbers = {int, float} & set(kinds)
         if value not in kinds and type(value) not in kinds and not (type(value) is int and numbers):
             raise ClaimError(f"{claim.path}: model {entry.name!r}: recipe.{key} = {value!r} is not accepted")
+    if min(changes.get(name, 1) for name in ("epochs", "batch_size")) < 1:
+        raise ClaimError(f"{claim.path}: model {entry.name!r}: recipe.epochs and batch_size must be 1 or more")
     changes = {k: float(v) if type(v) is int and hints[k] is float else v for k, v in changes.items()}
     if epochs is not None:
         changes["epochs"] = epochs
