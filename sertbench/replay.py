@@ -30,6 +30,7 @@ from sertbench.replay_choice import ReplayConfig
 from sertbench.replay_cost import describe
 from sertbench.replay_fits import EveryEpoch, epoch_of, predicted_by, run_every_epoch
 from sertbench.replay_plan import ReplayPlan, Setting
+from sertbench.replay_stamp import dishonest
 from sertbench.results import Predictions
 from sertbench.sealed import now
 from sertbench.tasks import PredictionTask, blinded
@@ -208,7 +209,7 @@ def record_of(setting: Setting, fitted: list[EveryEpoch], frame: pd.DataFrame) -
             "published": {k: v for k, v in published.items() if v and k in (*SCORES, "source")},
             "differs": [*claim.differs, *rule.differs, *setting.model.differs],
         },
-        "dishonest": replay_plan.dishonest(setting),
+        "dishonest": dishonest(setting),
         "model": {
             "name": plan.model.name,
             "called": setting.model.called,

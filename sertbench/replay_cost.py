@@ -13,7 +13,8 @@ from sertbench.model import Estimator
 from sertbench.progress import Display, duration
 from sertbench.protocols import Fold
 from sertbench.replay_fits import predicted_by
-from sertbench.replay_plan import ReplayPlan, Setting, dishonest
+from sertbench.replay_plan import ReplayPlan, Setting
+from sertbench.replay_stamp import optimistic
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def describe(plan: ReplayPlan, display: Display) -> None:
         ("claim", f"{claim.name}: {claim.title}. {claim.paper}"),
         ("corpus", f"{plan.corpus_name}, {plan.label_set}"),
         *(("counts", line) for line in plan.counts),
-        *(("split", line) for line in splits(plan)),
+        *(("optimistic", line) for line in optimistic(plan.settings)),
     ]
     if first is not None:
         compute, workers = first.plan.compute, plan.workers
@@ -90,14 +91,6 @@ def line(setting: Setting, price: Price) -> list[str]:
         f"{price.n_items:,}", str(setting.plan.recipe.epochs), str(price.n_fits),
         duration(price.one),
     ]  # fmt: skip
-
-
-def splits(plan: ReplayPlan) -> list[str]:
-    """What makes each split optimistic."""
-    said: dict[str, str] = {}
-    for s in plan.settings:
-        said.setdefault(s.rule.name, "; ".join(dishonest(s)) or "nothing found that makes it optimistic")
-    return [f"{name}: {text}" for name, text in said.items()]
 
 
 def seeds(setting: Setting) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from sertbench import claim_splits, gate, plugins
+from sertbench import claim_splits, plugins
 from sertbench import config as configs
 from sertbench import corpus as corpora
 from sertbench import replay_choice as choice
@@ -240,24 +240,3 @@ def counts(ground: Ground, settings: Sequence[Setting]) -> tuple[str, ...]:
         state = "as the claim says" if counted else "no count is claimed"
         said.append(f"{subset}: {before} utterances, {kept} of them {rule} ({state})")
     return tuple(said)
-
-
-def dishonest(setting: Setting) -> list[str]:
-    """Which of its rules make a setting's score optimistic, worked out from the folds and rules themselves."""
-    manifest, split, rule = setting.plan.manifest, setting.plan.split, setting.rule
-    found = []
-    speakers = [u.speaker for u in manifest.utterances]
-    tested = shared = 0
-    for fold in split.folds:
-        test, train = {speakers[i] for i in fold.test}, {speakers[i] for i in fold.train}
-        tested, shared = tested + len(test), shared + len(test & train)
-    if shared:
-        found.append(f"{100 * shared / tested:.0f} % of the test speakers are in training")
-    if rule.epoch == "best on test":
-        found.append("the epoch is chosen on the test part")
-    flags = gate.flags(manifest, split)
-    if rule.epoch == "best on validation" and flags.val_speaker_overlap and not shared:
-        found.append("validation shares speakers with training")
-    if setting.dropped:
-        found.append(f"{len(setting.dropped)} of {setting.n_before} utterances are dropped, test utterances too")
-    return found

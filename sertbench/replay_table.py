@@ -8,7 +8,8 @@ from sertbench.claim import SCORES, Published
 from sertbench.leaderboard import Row, text_of
 from sertbench.progress import Display
 from sertbench.replay import Outcome
-from sertbench.replay_plan import Setting, dishonest
+from sertbench.replay_plan import Setting
+from sertbench.replay_stamp import optimistic
 
 
 def show(outcome: Outcome, display: Display) -> None:
@@ -24,9 +25,8 @@ def show(outcome: Outcome, display: Display) -> None:
     )
     title = f"replay of {plan.claim.name} on {plan.corpus_name}, {plan.label_set}"
     display.table(title, columns, lines, caption)
-    first = {s.rule.name: s for s in reversed(plan.settings)}
-    for name, one in reversed(first.items()):
-        display.say(f"optimistic in {name}: {'; '.join(dishonest(one)) or 'nothing that shows in the folds'}")
+    for text in optimistic(plan.settings):
+        display.say(f"optimistic: {text}")
     for text in differences(outcome):
         display.say(f"differs: {text}")
     for text in plan.claim.not_known:

@@ -164,8 +164,10 @@ def test_the_plan_tells_counts_seeds_and_what_is_optimistic_and_trains_nothing(p
     out = " ".join(capsys.readouterr().out.split())
     assert "all: 24 utterances, 18 of them at least 0.3 s (as the claim says)" in out
     assert "loud: 18 utterances, 12 of them at least 0.3 s (as the claim says)" in out
-    assert "80-20: 100 % of the test speakers are in training; the epoch is chosen on the test part; 6 of 24" in out
-    assert "shared: validation shares speakers with training; 6 of 24 utterances are dropped" in out
+    assert (
+        "80-20, all: 100 % of the test speakers are in training; the epoch is chosen on the test part; 6 of 24" in out
+    )
+    assert "shared, all: validation shares speakers with training; 6 of 24 utterances are dropped" in out
     assert "28 for 6 settings; seeds: 7, 2600000001" in out  # per subset: 2 + 2 x 3 + 2 x 3
     assert "not in the registry, so not replayed: unwritten" in out
     assert not (place / "runs").exists()
