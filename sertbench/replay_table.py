@@ -21,7 +21,7 @@ def show(outcome: Outcome, display: Display) -> None:
     columns = ["split", "subset", "model", "score", "published", "replayed", "last epoch", "honest", "optimism"]
     caption = (
         "Percent; mean ± SD over seeds. Last epoch: of the same fits, with no choice of the epoch. "
-        "Optimism: replayed minus honest. Never ranked."
+        "Optimism: replayed minus honest, the larger training part of the replay included. Never ranked."
     )
     title = f"replay of {plan.claim.name} on {plan.corpus_name}, {plan.label_set}"
     display.table(title, columns, lines, caption)
