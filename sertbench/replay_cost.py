@@ -23,7 +23,7 @@ class Price:
 
     n_items: int  #      windows of all utterances that are kept
     n_fits: int
-    n_new: int  #        fits that no setting before has: splits may differ in the reported epoch alone
+    n_new: int  #        fits that no setting before has: splits may have the same training part
     one: float  #        seconds of one fit, their mean
 
 
@@ -36,7 +36,7 @@ def prices(plan: ReplayPlan) -> list[Price]:
         made = setting.plan
         items = cost.items_per_utterance(made)
         fits = {
-            (made.model.spec, made.recipe, made.manifest.sha256, split.sha256, seed, fold.name)
+            (made.model.spec, made.recipe, made.manifest.sha256, fold.train, seed)
             for seed, split in setting.splits.items()
             for fold in split.folds
         }
@@ -53,7 +53,7 @@ def prices(plan: ReplayPlan) -> list[Price]:
 
 def seconds(setting: Setting, fold: Fold, items: np.ndarray, train_rate: float, predict_rate: float) -> float:
     """Expected time of one fit: training, and the predictions after each epoch."""
-    predicted = items[list(fold.val)].sum() + items[predicted_by(fold)].sum()
+    predicted = 2 * items[predicted_by(fold)].sum()
     return float(setting.plan.recipe.epochs * (items[list(fold.train)].sum() * train_rate + predicted * predict_rate))
 
 

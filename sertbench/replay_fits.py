@@ -39,8 +39,8 @@ class EveryEpoch:
 
 
 def predicted_by(fold: Fold) -> np.ndarray:
-    """Positions that a fit predicts after every epoch: the test part, then the validation part if it is another."""
-    return np.asarray(fold.test if fold.val == fold.test else fold.test + fold.val)
+    """Positions that a fit predicts after every epoch: all that it does not train on, ascending."""
+    return np.asarray(sorted({*fold.val, *fold.test}))
 
 
 def identity_of(task: PredictionTask) -> str:

@@ -24,7 +24,7 @@ from sertbench.feature_spec import SAMPLE_RATE
 from sertbench.plan import Plan
 from sertbench.plugins import LoadedModel
 from sertbench.progress import Display
-from sertbench.protocols import Split
+from sertbench.protocols import Fold, Split
 from sertbench.replay_choice import ReplayConfig
 from sertbench.replication import BUNDLES
 from sertbench.training import Compute
@@ -194,6 +194,11 @@ def setting(
     )
     published = figures_of(ground, rule, subset, entry, called)
     return Setting(claim, rule, entry, called, subset, counted, least, len(manifest), dropped, published, plan, splits)
+
+
+def folds_of(setting: Setting) -> list[tuple[int, Fold]]:
+    """The fits of a setting: seed and fold."""
+    return [(seed, fold) for seed, split in setting.splits.items() for fold in split.folds]
 
 
 def without_short(manifest: Manifest, seconds: float) -> tuple[Manifest, tuple[str, ...]]:
