@@ -22,6 +22,7 @@ COMMANDS = (
     "profile",
     "verify",
     "compare",
+    "replay",
 )
 EXAMPLES = """examples:
   sertbench run --model glam --dataset demo --trials 0        a first look, on a corpus that is made on the spot

@@ -6,6 +6,7 @@ status 2. An exception that is not in this tree is a bug of sertbench's.
     SertbenchError
     ├── ConfigError          an option, a flag or a TOML key has a value that cannot be
     ├── PluginError          a model or corpus plug-in is unknown, broken or breaks the contract
+    ├── ClaimError           a published claim's file is wrong, or cannot be replayed as asked
     ├── CorpusError          the corpus on disk is not the published one
     │   └── AudioError       one audio file cannot be used
     ├── ProtocolError        folds cannot be made, or do not keep what they promise
@@ -33,6 +34,10 @@ class ConfigError(SertbenchError):
 
 class PluginError(SertbenchError):
     """A model or corpus plug-in is unknown, broken, or breaks the contract."""
+
+
+class ClaimError(SertbenchError):
+    """A published claim's file is wrong, or it cannot be replayed as asked."""
 
 
 class CorpusError(SertbenchError):

@@ -65,7 +65,7 @@ def prune_in_hindsight(record: FitRecord, stop_below: tuple[float, ...]) -> FitR
     return record
 
 
-def publish(folder: Path, record: FitRecord, state: Mapping[str, Any]) -> None:
+def publish(folder: Path, record: FitRecord, state: Mapping[str, Any], name: str = "weights.pt") -> None:
     """Put a finished fit into its folder in one step; if another process was faster, keep the other's."""
     final = folder / record.identity
     draft = folder / f".{record.identity}-{secrets.token_hex(4)}"
@@ -73,7 +73,7 @@ def publish(folder: Path, record: FitRecord, state: Mapping[str, Any]) -> None:
     torch.save(dict(state), weights)
     try:
         draft.mkdir(parents=True)
-        (draft / "weights.pt").write_bytes(weights.getbuffer())
+        (draft / name).write_bytes(weights.getbuffer())
         (draft / "fit.json").write_text(json.dumps(asdict(record), indent=1))
         try:
             draft.rename(final)
@@ -134,7 +134,7 @@ def run_prediction(task: PredictionTask, report: Report) -> tuple[np.ndarray, fl
 def predict_every_epoch(task: PredictionTask, report: Report) -> np.ndarray:
     """Train a finished fit again and predict the test part after every epoch: (epochs, n_test, n_classes) float32.
 
-    This is for the optimism meter alone (see `optimism`): nothing of it can reach a fit, a choice or a row's score.
+    This is for the optimism meter and for replays alone: nothing of it can reach a fit, a choice or a ranked score.
     """
     fit, store = task.fit, cast(FeatureStore, task.fit.store)
     torch.set_num_threads(1)

@@ -130,19 +130,19 @@ def unranked_reason(model: Mapping[str, Any], corpus: Mapping[str, Any], protoco
     return str(corpus["unranked"])
 
 
-def header(rows: Sequence[Row]) -> list[str]:
+def header(rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> list[str]:
     """The columns of a table with these rows, in the schema's order."""
     present = list(dict.fromkeys(name for row in rows for name in row))
     names: list[str] = []
-    for column in COLUMNS:
+    for column in columns:
         if column.endswith("_*"):
-            names += [n for n in present if n.startswith(column[:-1]) and n not in COLUMNS]
+            names += [n for n in present if n.startswith(column[:-1]) and n not in columns]
         else:
             names.append(column)
     return names
 
 
-def read(path: Path) -> list[Row]:
+def read(path: Path, key: Sequence[str] = KEY) -> list[Row]:
     """The rows of a leaderboard file as text; none if it does not exist."""
     if not path.exists():
         return []
@@ -151,7 +151,8 @@ def read(path: Path) -> list[Row]:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise StorageError(f"{path} cannot be read as a leaderboard: {error}. Move it away and run again") from error
-    if missing := sorted(set(KEY) - {"excluded_sha256"} - set(rows[0])) if rows else []:  # tables of before have none
+    wanted = set(key) - {"excluded_sha256"}  # tables of before have none
+    if missing := sorted(wanted - set(rows[0])) if rows else []:
         raise StorageError(f"{path} is not a sertbench leaderboard: it lacks {', '.join(missing)}. Move it away")
     return [dict(row) for row in rows]
 
@@ -165,10 +166,10 @@ def text_of(value: object) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-def write(path: Path, rows: Sequence[Row]) -> None:
+def write(path: Path, rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> None:
     """Write a leaderboard in one step."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, header(rows), restval="", lineterminator="\n")
+    writer = csv.DictWriter(out, header(rows, columns), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows({k: text_of(v) for k, v in row.items()} for row in rows)
     bundle.write_text(path, out.getvalue())

@@ -9,7 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sertbench import corpus_facts, feature_spec, plugin_text, plugins
+from sertbench import claim, claim_file, corpus_facts, feature_spec, plugin_text, plugins
 
 WIDE = 150  # columns of a terminal with room for a sentence
 
@@ -22,6 +22,7 @@ def show(console: Console, what: Sequence[str]) -> None:
         "datasets": datasets,
         "features": features,
         "protocols": protocols,
+        "claims": claims,
     }
     for name in what:
         console.print(tables[name]())
@@ -92,4 +93,14 @@ def protocols() -> Table:
     for name, loaded in plugins.load_corpora().items():
         for protocol in loaded.corpus.protocols:
             made.add_row(name, f"{protocol.name}/{protocol.version}", protocol.summary)
+    return made
+
+
+def claims() -> Table:
+    """All published claims that `sertbench replay` knows."""
+    made = table("claims", "name", "what it is", "datasets", "splits", "models")
+    for name in claim.names():
+        one = claim_file.load(name)
+        columns = [c.dataset for c in one.corpora], [s.name for s in one.splits], [m.name for m in one.models]
+        made.add_row(name, f"{one.title}. {one.paper}", *map(", ".join, columns))
     return made

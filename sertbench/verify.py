@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from sertbench import bundle, leaderboard
+from sertbench import bundle, leaderboard, replication
 from sertbench.errors import BundleError
 from sertbench.leaderboard import Row, text_of
 from sertbench.protocols import table_sha256
@@ -36,7 +36,7 @@ def verify_bundle(folder: Path) -> list[Finding]:
     """
     run = bundle.load_run(folder)
     try:
-        scoring = list(wrong_scoring(folder))
+        scoring = list(wrong_scoring(folder, run))
         return [
             *changed_files(folder, run),
             *wrong_split(folder, run),
@@ -46,6 +46,11 @@ def verify_bundle(folder: Path) -> list[Finding]:
         ]
     except (KeyError, TypeError) as error:
         raise BundleError(f"{folder / 'run.json'} is damaged: {error!r} is missing or of the wrong kind") from error
+
+
+def is_replay(run: Mapping[str, Any]) -> bool:
+    """Whether a bundle is of a replayed claim, whose folds belong to one seed each."""
+    return run.get("kind") == "replay"
 
 
 def changed_files(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
@@ -74,13 +79,14 @@ def wrong_split(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(folder.name, "the split's hash", run["protocol"]["sha256"], sha256)
 
 
-def wrong_scoring(folder: Path) -> Iterator[Finding]:
+def wrong_scoring(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
     """Test utterances that were not scored exactly once per seed."""
     split = read_table(folder / "split.parquet")
     test = split[split["role"] == "test"]
-    wanted = set(zip(test["fold"], test["utterance"], strict=True))
     frame = read_table(folder / "predictions.parquet")
     for seed, part in frame.groupby("seed"):
+        mine = test[test["fold"].str.startswith(f"{seed}/")] if is_replay(run) else test
+        wanted = set(zip(mine["fold"], mine["utterance"], strict=True))
         scored = list(zip(part["fold"], part["utterance"], strict=True))
         if len(scored) != len(wanted) or set(scored) != wanted:
             yield Finding(
@@ -90,8 +96,12 @@ def wrong_scoring(folder: Path) -> Iterator[Finding]:
 
 def wrong_figures(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
     """Figures of run.json that do not follow from the predictions."""
-    predictions = Predictions(read_table(folder / "predictions.parquet"), tuple(run["corpus"]["classes"]))
-    found, published = figures(predictions), run["figures"]
+    frame, classes = read_table(folder / "predictions.parquet"), tuple(run["corpus"]["classes"])
+    if is_replay(run):
+        found = replication.figures(frame, classes, run["claim"]["score"])
+    else:
+        found = figures(Predictions(frame, classes))
+    published = run["figures"]
     for name in dict.fromkeys([*published, *found]):
         if text_of(published.get(name)) != text_of(found.get(name)):
             yield Finding(folder.name, name, text_of(published.get(name)), text_of(found.get(name)))
@@ -112,6 +122,8 @@ def wrong_order(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
 
 def verify_table(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
     """Everything in a leaderboard that does not follow from the bundles, and the rows whose bundle is not in `runs`."""
+    if replication.holds(path):
+        return verify_replication(path, runs)
     rows = leaderboard.read(path)
     findings: list[Finding] = []
     missing: list[str] = []
@@ -127,6 +139,26 @@ def verify_table(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
         for row in rows:
             if row["rank"] != ranks[row["row_id"]]:
                 findings.append(Finding(f"{path.name}, {row['model']}", "rank", row["rank"], ranks[row["row_id"]]))
+    return findings, missing
+
+
+def verify_replication(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
+    """As `verify_table` for a replication board, whose honest figures are those of an honest run's bundle."""
+    findings: list[Finding] = []
+    missing: list[str] = []
+    for row in leaderboard.read(path, replication.KEY):
+        folder, other = runs / replication.BUNDLES / row["bundle"], runs / row["honest_bundle"]
+        if not bundle.is_whole(folder):
+            missing.append(f"{row['model']} ({row['row_id']}): {folder}")
+            continue
+        findings += verify_bundle(folder)
+        honest = None
+        if row["honest_bundle"]:
+            if bundle.is_whole(other):
+                honest = leaderboard.row_of(bundle.load_run(other), other)
+            else:
+                missing.append(f"honest {row['model']} ({row['honest_row_id']}): {other}")
+        findings += differing_cells(row, replication.row_of(bundle.load_run(folder), folder, honest))
     return findings, missing
 
 

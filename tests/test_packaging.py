@@ -91,7 +91,9 @@ def test_the_installed_command_runs_the_demo(installed, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["run", "--help"], ["list", "models"], ["list", "datasets"]], ids=" ".join
+    "arguments",
+    [["--help"], ["run", "--help"], ["list", "models"], ["list", "datasets"], ["list", "claims"]],
+    ids=" ".join,
 )
 def test_help_and_lists_import_no_torch(arguments, tmp_path):
     code = f"""

@@ -6,8 +6,8 @@ import argparse
 
 from sertbench.commands import console
 
-HELP = "show the models, datasets, features or protocols there are"
-LISTS = ("models", "datasets", "features", "protocols")
+HELP = "show the models, datasets, features, protocols or published claims there are"
+LISTS = ("models", "datasets", "features", "protocols", "claims")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

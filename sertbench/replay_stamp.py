@@ -1,0 +1,37 @@
+"""The stamp of a replayed setting: which of its rules make its score optimistic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sertbench import gate
+from sertbench.replay_plan import Setting
+
+
+def dishonest(setting: Setting) -> list[str]:
+    """Which of its rules make a setting's score optimistic, worked out from the folds and rules themselves."""
+    manifest, split, rule = setting.plan.manifest, setting.plan.split, setting.rule
+    found = []
+    speakers = [u.speaker for u in manifest.utterances]
+    tested = shared = 0
+    for fold in split.folds:
+        test, train = {speakers[i] for i in fold.test}, {speakers[i] for i in fold.train}
+        tested, shared = tested + len(test), shared + len(test & train)
+    if shared:
+        found.append(f"{100 * shared / tested:.0f} % of the test speakers are in training")
+    if rule.epoch == "best on test":
+        found.append("the epoch is chosen on the test part")
+    flags = gate.flags(manifest, split)
+    if rule.epoch == "best on validation" and flags.val_speaker_overlap and not shared:
+        found.append("validation shares speakers with training")
+    if setting.dropped:
+        found.append(f"{len(setting.dropped)} of {setting.n_before} utterances are dropped, test utterances too")
+    return found
+
+
+def optimistic(settings: Sequence[Setting]) -> list[str]:
+    """What makes each split optimistic, in a line per split and subset."""
+    lines = (
+        f"{s.rule.name}, {s.subset}: {'; '.join(dishonest(s)) or 'nothing that shows in the folds'}" for s in settings
+    )
+    return list(dict.fromkeys(lines))
