@@ -17,6 +17,7 @@ COMMANDS = (
     "check",
     "verify",
     "compare",
+    "leaderboard",
 )
 EXAMPLES = """examples:
   sertbench run --model glam --dataset demo --trials 0        a first look, on a corpus that is made on the spot

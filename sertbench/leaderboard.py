@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -44,6 +45,8 @@ KEY = (
     "leaky", "shuffled_labels", "protocol_sha256", "corpus_manifest_sha256",
 )  # fmt: skip
 TABLE = ("corpus", "label_set", "subset", "protocol_sha256", "corpus_manifest_sha256")
+BOARDS = ("main", "replication", "diagnostic")
+NUMBERS = ("uar_pooled_mean", "uar_ci95_lo", "uar_ci95_hi", "n_utt_scored", "n_seeds")  # no row is without
 
 
 def row_of(run: Mapping[str, Any], folder: Path) -> Row:
@@ -149,10 +152,25 @@ def read(path: Path) -> list[Row]:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise StorageError(f"{path} cannot be read as a leaderboard: {error}. Move it away and run again") from error
-    if rows and not set(KEY) <= set(rows[0]):
-        missing = sorted(set(KEY) - set(rows[0]))
+    needed = {*KEY, *NUMBERS, "row_id", "board", "bundle", "ranked"}
+    if rows and not needed <= set(rows[0]):
+        missing = sorted(needed - set(rows[0]))
         raise StorageError(f"{path} is not a sertbench leaderboard: it lacks {', '.join(missing)}. Move it away")
+    for row in rows:
+        for name in NUMBERS:
+            if not is_number(row.get(name)):
+                raise StorageError(f"{path}, row {row['row_id']}: {name} is {row.get(name)!r}, expected a number")
+        if row["board"] not in BOARDS:
+            raise StorageError(f"{path}, row {row['row_id']}: board is {row['board']!r}, expected {', '.join(BOARDS)}")
     return [dict(row) for row in rows]
+
+
+def is_number(text: str | None) -> bool:
+    """Whether a cell holds a finite number."""
+    try:
+        return text is not None and math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def text_of(value: object) -> str:
@@ -205,9 +223,9 @@ def ranked(rows: Sequence[Row], runs: Path) -> list[Row]:
         tables.setdefault(key_of(row, TABLE), []).append(row)
     result: list[Row] = []
     for _, members in sorted(tables.items()):
-        members.sort(key=lambda r: (-float(r["uar_pooled_mean"]), r["model"]))
+        members.sort(key=lambda r: (-float(r["uar_pooled_mean"]), r["model"], r["row_id"]))
         result += judged([r for r in members if text_of(r["ranked"]) == "1"], runs)
-        result += [r for r in members if text_of(r["ranked"]) != "1"]
+        result += sorted((r for r in members if text_of(r["ranked"]) != "1"), key=lambda r: BOARDS.index(r["board"]))
     return result
 
 
