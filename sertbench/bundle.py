@@ -108,6 +108,16 @@ def is_whole(folder: Path) -> bool:
     return (folder / "run.json").exists()
 
 
+def is_file_name(name: str) -> bool:
+    """Whether a name can be a file's or folder's without leading out of where it lies."""
+    return bool(name) and name not in (".", "..") and not set(name) & set("/\\\0")
+
+
+def at_hand(runs: Path, name: str) -> Path | None:
+    """The bundle of that name in a folder, if it is there and whole; a name that leads out of the folder is none."""
+    return runs / name if is_file_name(name) and is_whole(runs / name) else None
+
+
 def load_run(folder: Path) -> dict[str, Any]:
     """The content of run.json. Raises BundleError when it is missing or not JSON."""
     path = folder / "run.json"

@@ -18,6 +18,7 @@ COMMANDS = (
     "verify",
     "compare",
     "leaderboard",
+    "report",
 )
 EXAMPLES = """examples:
   sertbench run --model glam --dataset demo --trials 0        a first look, on a corpus that is made on the spot

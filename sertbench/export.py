@@ -1,4 +1,4 @@
-"""Leaderboards for papers: Markdown, and LaTeX with booktabs, each table with protocol, n and interval in its caption."""
+"""Leaderboards for papers: Markdown, and LaTeX with booktabs. A caption has the protocol, n and the interval."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def caption(first: Mapping[str, str], rows: Sequence[Row]) -> str:
     notes += " Equal ranks: not told apart." * any(text_of(r["rank"]) for r in rows)
     return (
         f"{first['corpus']}, label set {first['label_set']}{subset}.{board[first['board']]} "
-        f"Protocol {first['protocol']} ({first['protocol_sha256'][:8]}), {first['n_folds']} folds, n = {first['n_utt_scored']} utterances, {runs}. "
+        f"Protocol {first['protocol']} ({first['protocol_sha256'][:8]}), {first['n_folds']} folds, "
+        f"n = {first['n_utt_scored']} utterances, {runs}. "
         f"UAR in percent, pooled over the test folds, mean over seeds; {INTERVAL}.{notes}"
     )
 

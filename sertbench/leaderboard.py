@@ -46,7 +46,7 @@ KEY = (
 )  # fmt: skip
 TABLE = ("corpus", "label_set", "subset", "protocol_sha256", "corpus_manifest_sha256")
 BOARDS = ("main", "replication", "diagnostic")
-NUMBERS = ("uar_pooled_mean", "uar_ci95_lo", "uar_ci95_hi", "n_utt_scored", "n_seeds")  # no row is without
+NUMBERS = ("uar_pooled_mean", "uar_ci95_lo", "uar_ci95_hi", "n_utt_scored", "n_seeds", "hpo_trials")  # in every row
 
 
 def row_of(run: Mapping[str, Any], folder: Path) -> Row:
@@ -238,8 +238,8 @@ def judged(rows: Sequence[Row], runs: Path) -> list[Row]:
 
     at_hand: dict[int, Predictions] = {}
     for position, row in enumerate(rows):
-        folder = runs / str(row["bundle"])
-        if bundle.is_whole(folder):
+        folder = bundle.at_hand(runs, str(row["bundle"]))
+        if folder is not None:
             at_hand[position] = bundle.load_predictions(folder, bundle.load_run(folder))
     found, positions = list(at_hand.values()), list(at_hand)
     p_values = np.ones((len(found), len(found)))

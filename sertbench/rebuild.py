@@ -28,7 +28,7 @@ def gather(runs: Path) -> Gathered:
     for path in sorted(runs.glob("*/run.json")):
         try:
             row = leaderboard.row_of(bundle.load_run(path.parent), path.parent)
-            if not is_file_name(row["corpus"]):
+            if not bundle.is_file_name(row["corpus"]):
                 raise BundleError(f"{path}: {row['corpus']!r} cannot be the name of a corpus")
         except BundleError as error:
             left_out.append(str(error))
@@ -49,22 +49,11 @@ def gather(runs: Path) -> Gathered:
     return Gathered(rows, tuple(left_out))
 
 
-def is_file_name(name: str) -> bool:
-    """Whether a name can be a file's without leading out of its folder."""
-    return bool(name) and name not in (".", "..") and not set(name) & set("/\\\0")
-
-
 def derived(path: Path, rows: list[Row], runs: Path) -> list[Row]:
     """A leaderboard as it should be: the bundles' rows, and the published rows whose bundle is not at hand."""
     keys = {key_of(row, KEY) for row in rows}
-    kept = [r for r in leaderboard.read(path) if not at_hand(r, runs) and key_of(r, KEY) not in keys]
+    kept = [r for r in leaderboard.read(path) if not bundle.at_hand(runs, r["bundle"]) and key_of(r, KEY) not in keys]
     return leaderboard.ranked([*kept, *rows], runs)
-
-
-def at_hand(row: Row, runs: Path) -> bool:
-    """Whether a row's bundle is there; a name that leads out of the folder is none."""
-    name = str(row["bundle"])
-    return is_file_name(name) and bundle.is_whole(runs / name)
 
 
 def rebuild(folder: Path, runs: Path) -> tuple[list[Path], list[str]]:
@@ -80,9 +69,8 @@ def rebuild(folder: Path, runs: Path) -> tuple[list[Path], list[str]]:
                 leaderboard.write(path, made)
         except OSError as error:
             raise StorageError(f"cannot write the leaderboard {path}: {error.strerror or error}") from error
-        notes += [
-            f"{path.name}: {without_bundle(r)}, so it is kept without a rank" for r in made if not at_hand(r, runs)
-        ]
+        lost = (row for row in made if not bundle.at_hand(runs, row["bundle"]))
+        notes += [f"{path.name}: {without_bundle(row)}, so it is kept without a rank" for row in lost]
         paths.append(path)
     return paths, notes
 
@@ -118,12 +106,12 @@ def differences(path: Path, rows: list[Row], runs: Path) -> Iterator[str]:
     for row in published:
         if row["row_id"] not in new:
             yield f"{path.name}: the row {row['row_id']} ({row['model']}) is not the newest run of its kind"
-        elif not at_hand(row, runs):
+        elif not bundle.at_hand(runs, row["bundle"]):
             yield f"{path.name}: {without_bundle(row)}"
     for row_id, row in new.items():
         if row_id not in old:
             yield f"{path.name}: the row {row_id} ({row['model']}) of the bundle {row['bundle']} is missing"
-        elif at_hand(row, runs):
+        elif bundle.at_hand(runs, row["bundle"]):
             yield from map(str, verify.differing_cells(old[row_id], row))
     if not set(old) ^ set(new) and [r["row_id"] for r in published] != [text_of(r["row_id"]) for r in made]:
         yield f"{path.name}: the rows stand in another order"

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from sertbench.commands import add_runs, console
+from sertbench.commands import add_leaderboards, add_runs, console
 from sertbench.errors import ConfigError
 
 HELP = "rebuild every leaderboard from its bundles, check it, or export it for a paper"
@@ -21,13 +21,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--check", action="store_true", help="write nothing; exit 1 where a CSV is not what bundles give")
     what.add_argument("--format", choices=("markdown", "latex"), help="write nothing; print the tables for a paper")
     parser.add_argument("--out", type=Path, metavar="FILE", help="with --format: write there instead of printing")
-
-
-def add_leaderboards(parser: argparse.ArgumentParser) -> None:
-    """The flag that says where the published tables lie."""
-    parser.add_argument(
-        "--leaderboards", type=Path, default=Path("leaderboards"), help="folder of the CSVs (default: leaderboards)"
-    )
 
 
 def execute(options: argparse.Namespace) -> int:
