@@ -19,6 +19,7 @@ COMMANDS = (
     "compare",
     "leaderboard",
     "report",
+    "plot",
 )
 EXAMPLES = """examples:
   sertbench run --model glam --dataset demo --trials 0        a first look, on a corpus that is made on the spot

@@ -32,6 +32,7 @@ COSTS = {
     "predict_rtf": "latency (s per s of speech)",
 }
 LEVELS = 9  # shades of the heat map
+MOST_COMPARED = 40  # models that a critical-difference diagram can show
 
 
 @dataclass(frozen=True)
@@ -274,6 +275,8 @@ def over_corpora(corpora: Sequence[CorpusView]) -> tuple[tuple[tuple[str, ...], 
             columns.append(most)
     models = set.intersection(*({e.row["model"] for e in c} for c in columns)) if columns else set()
     names = tuple(sorted(models))
+    if len(names) > MOST_COMPARED:
+        return None, f"No critical-difference diagram: it can show {MOST_COMPARED} models, and there are {len(names)}."
     uar = [fullest([e for e in c if e.row["model"] == name]).uar for name in names for c in columns]
     try:
         return (names, critical_difference(np.reshape(np.array(uar), (len(names), len(columns))))), ""

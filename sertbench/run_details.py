@@ -14,7 +14,7 @@ import pandas as pd
 from sertbench import bundle
 from sertbench.config import RunConfig
 from sertbench.protocols import ROLES
-from sertbench.results import Predictions, uar_where
+from sertbench.results import Predictions, percent
 from sertbench.scores import CALIBRATION_BINS, confusion, score
 
 
@@ -90,8 +90,8 @@ def details(folder: Path) -> Details:
 def group(predictions: Predictions, name: str, chosen: np.ndarray) -> Group:
     """The score of some utterances."""
     y, n = predictions.column("target")[chosen], len(predictions.classes)
-    seeds = tuple(100 * score(y, labels[chosen], n).uar for labels in predictions.labels)
-    return Group(name, uar_where(predictions, chosen), seeds, int(chosen.sum()))
+    uars = [score(y, labels[chosen], n).uar for labels in predictions.labels]
+    return Group(name, percent(float(np.mean(uars))), tuple(100 * uar for uar in uars), int(chosen.sum()))
 
 
 def reliability(predictions: Predictions) -> tuple[tuple[float, float, float], ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def write_bundle(
         ],
         "val_uar": 55.0,
         "timing": {"wall_seconds": 1.0, "train_seconds_per_fit": 0.5 + draw, "predict_rtf": 0.001 * (1 + draw)},
-        "environment": bundle.environment(),
+        "environment": environment(),
         "figures": figures(predictions),
     }  # fmt: skip
     for section, values in (changes or {}).items():
@@ -109,6 +110,12 @@ def write_bundle(
     place = runs / (folder or f"{corpus}-{draw}-{row_id}")
     bundle.save(place, dump(config), split, predictions, {**run, **more})
     return place
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """The environment of all made bundles: asking git takes a while."""
+    return bundle.environment()
 
 
 def made_split() -> Split:

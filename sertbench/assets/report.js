@@ -49,6 +49,7 @@
   }
 
   function setUpSorting(table) {
+    if (table.rows.length > 60) table.classList.add("large");
     const heads = [...table.tHead.rows[0].cells];
     heads.forEach((head, column) => {
       const button = document.createElement("button");
