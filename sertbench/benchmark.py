@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from sertbench import bundle, cost, gate, leaderboard, optimism
+from sertbench import activations, bundle, cost, gate, leaderboard, optimism
 from sertbench import config as configs
 from sertbench import plan as plans
 from sertbench.config import RunConfig
@@ -51,7 +51,9 @@ def run(config: RunConfig, display: Display, *, dry: bool = False) -> Outcome | 
     outcomes = cross_validate(plan, price.n_fits, display)
     predictions = collect(plan, outcomes)
     record = record_of(plan, price, outcomes, predictions, time.monotonic() - started)
-    whole = bundle.save(plan.folder, configs.dump(plan.config), plan.split, predictions, record)
+    tested = [[plan.manifest.utterances[i].id for i in fold.test] for fold in plan.split.folds]
+    seen = activations.collect(Path(plan.config.runs) / "fits", record["frozen"], tested)
+    whole = bundle.save(plan.folder, configs.dump(plan.config), plan.split, predictions, record, seen)
     return publish(plan, with_optimism(plan, whole, display))
 
 

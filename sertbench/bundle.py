@@ -4,6 +4,7 @@
         config.toml           the resolved configuration; `sertbench run --config` on it is this run again
         predictions.parquet   per seed and test utterance: class probabilities, target, fold, speaker, kept epoch
         split.parquet         per fold and utterance: role
+        activations.parquet   per test utterance: what the last layer was given (networks; see `activations`)
         studies/              one Optuna journal per outer fold (where something was tuned)
         run.json              everything else, with the hashes of the files above; written last, so it says "whole"
         log.txt
@@ -88,12 +89,23 @@ def split_table(split: Split) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["fold", "utterance", "role"])
 
 
-def save(folder: Path, config: str, split: Split, predictions: Predictions, run: Mapping[str, Any]) -> dict[str, Any]:
+def save(
+    folder: Path,
+    config: str,
+    split: Split,
+    predictions: Predictions,
+    run: Mapping[str, Any],
+    activations: pd.DataFrame | None = None,
+) -> dict[str, Any]:
     """Write a whole bundle; gives run.json's content with the hashes of the other files."""
     write_text(folder / "config.toml", config)
     write_table(folder / "split.parquet", split_table(split))
     write_table(folder / "predictions.parquet", predictions.frame)
-    files = {name: file_sha256(folder / name) for name in ("config.toml", "split.parquet", "predictions.parquet")}
+    names = ["config.toml", "split.parquet", "predictions.parquet"]
+    if activations is not None:
+        write_table(folder / "activations.parquet", activations)
+        names.append("activations.parquet")
+    files = {name: file_sha256(folder / name) for name in names}
     return save_run(folder, {"schema_version": SCHEMA_VERSION, **run, "files": files})
 
 

@@ -248,8 +248,28 @@ def calibration(details: Details) -> Figure:
     return figure
 
 
+def embedding(details: Details) -> Figure:
+    """t-SNE of the penultimate layer for one fold's test part, coloured by true class."""
+    seen = details.embedding
+    assert seen is not None
+    figure, (axes,) = new(NARROW, NARROW)
+    targets = np.array(seen.targets)
+    for k, name in enumerate(details.classes):
+        points = seen.points[targets == k]
+        axes.scatter(*points.T, s=8, marker=MARKS[k % len(MARKS)], color=COLOURS[k % len(COLOURS)], label=name)
+    axes.axis("off")
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=7)
+    return figure
+
+
 BOARD_KINDS = ("board", "overview", "pareto", "optimism", "critical-difference")
-RUN_KINDS = {"confusion": confusion, "groups": groups, "curves": curves, "calibration": calibration}
+RUN_KINDS = {
+    "confusion": confusion,
+    "groups": groups,
+    "curves": curves,
+    "calibration": calibration,
+    "embedding": embedding,
+}
 
 
 def of_boards(view: View, kinds: Sequence[str]) -> Iterator[Plot | Missing]:
@@ -279,5 +299,7 @@ def of_run(details: Details, kinds: Sequence[str]) -> Iterator[Plot | Missing]:
     for kind in kinds:
         if kind == "curves" and not (details.losses or details.tuning):
             yield Missing(kind, f"{name} has no epochs and was not tuned")
+        elif kind == "embedding" and details.embedding is None:
+            yield Missing(kind, f"the bundle of {name} has no recording of a penultimate layer")
         else:
             yield Plot(f"{kind}-{stem}", partial(RUN_KINDS[kind], details))

@@ -28,7 +28,7 @@ from sertbench.report_view import CHEATS, View
 
 ASSETS = Path(__file__).parent / "assets"
 MARK = ".sertbench-report"  # a folder with this file may be replaced
-BUNDLED = ("config.toml", "predictions.parquet", "split.parquet", "run.json")
+BUNDLED = ("config.toml", "predictions.parquet", "split.parquet", "activations.parquet", "run.json")
 
 
 def write(view: View, out: Path) -> Path:

@@ -42,6 +42,19 @@ def curve_chart(title: str, x: str, y: str, curves: Sequence[Curve]) -> Markup:
     return svg.lines(title, words, x, y, [(c.name, c.points, c.fold) for c in curves])
 
 
+def embedding_chart(found: Details) -> Markup | None:
+    """A point per utterance, coloured by its true class; None without a recording."""
+    seen = found.embedding
+    if seen is None:
+        return None
+    points = [
+        (float(x), float(y), target, f"{name}: {found.classes[target]}")
+        for (x, y), target, name in zip(seen.points, seen.targets, seen.utterances, strict=True)
+    ]
+    words = f"{len(points)} utterances of fold {seen.fold}, by true class"
+    return svg.cloud("t-SNE of the penultimate layer", words, points)
+
+
 def model_charts(found: Details, chance: float) -> dict[str, Any]:
     """All charts of a run's page by their name in the template."""
     curves = [
@@ -66,7 +79,6 @@ def model_charts(found: Details, chance: float) -> dict[str, Any]:
         "curves": curves,
         "fold_keys": [(f"fold {name}", svg.sample_line(k)) for k, name in enumerate(folds)],
         "class_keys": [(name, svg.sample(k)) for k, name in enumerate(found.classes)],
-        "embedding_chart": None,
-        "embedding_words": "",
-        "no_embedding": "This bundle holds no activations, so there is no t-SNE picture of them.",
+        "embedding_chart": embedding_chart(found),
+        "embedding_fold": found.embedding.fold if found.embedding else "",
     }

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sertbench import bundle
+from sertbench import activations, bundle
 from sertbench.config import RunConfig
 from sertbench.protocols import ROLES
 from sertbench.results import Predictions, percent
@@ -38,6 +38,16 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Embedding:
+    """t-SNE of what the last layer was given, one fold's test part."""
+
+    fold: str
+    points: np.ndarray  #                 (n, 2)
+    targets: tuple[int, ...]  #           class of each point
+    utterances: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Details:
     """All that a run's page draws."""
 
@@ -51,6 +61,7 @@ class Details:
     val_uars: tuple[Curve, ...]
     tuning: tuple[Curve, ...]
     command: str
+    embedding: Embedding | None
     sizes: tuple[tuple[str | int, ...], ...]  # fold, and its utterances to train, to validate and to test
 
 
@@ -83,6 +94,7 @@ def details(folder: Path) -> Details:
             if t.get("curve")
         ),
         command=command(run),
+        embedding=embedding(folder, predictions),
         sizes=tuple((f, *(int(counts.get((f, role), 0)) for role in ROLES)) for f in folds),
     )
 
@@ -104,6 +116,16 @@ def reliability(predictions: Predictions) -> tuple[tuple[float, float, float], .
         (float(confidence[bins == b].mean()), float(correct[bins == b].mean()), float((bins == b).mean()))
         for b in np.unique(bins)
     )
+
+
+def embedding(folder: Path, predictions: Predictions) -> Embedding | None:
+    """The picture of the penultimate layer; None for a bundle without a recording."""
+    found = activations.embed(folder)
+    if found is None:
+        return None
+    fold, utterances, points = found
+    classes = dict(zip(predictions.column("utterance"), predictions.column("target"), strict=True))
+    return Embedding(fold, points, tuple(int(classes[u]) for u in utterances), tuple(map(str, utterances)))
 
 
 def history(run: Mapping[str, Any], name: str, unit: float) -> tuple[Curve, ...]:

@@ -18,7 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--kind",
         action="append",
         help="board, overview, pareto, optimism, critical-difference; with --run: confusion, groups, curves, "
-        "calibration. May be given again (default: all)",
+        "calibration, embedding. May be given again (default: all)",
     )
     parser.add_argument(
         "--run", metavar="RUN", help="the charts of one run: a bundle's folder or name, row id, or model"
