@@ -48,6 +48,7 @@ def run(config: RunConfig, display: Display, *, dry: bool = False) -> Outcome | 
     display.pairs("plan", cost.describe(plan, price))
     if dry:
         return None
+    display.expect({f"fold {fold.name}": len(fold.train) for fold in plan.split.folds})
     outcomes = cross_validate(plan, price.n_fits, display)
     predictions = collect(plan, outcomes)
     record = record_of(plan, price, outcomes, predictions, time.monotonic() - started)
