@@ -55,7 +55,9 @@ def run(config: RunConfig, display: Display, *, dry: bool = False) -> Outcome | 
     tested = [[plan.manifest.utterances[i].id for i in fold.test] for fold in plan.split.folds]
     seen = activations.collect(Path(plan.config.runs) / "fits", record["frozen"], tested)
     whole = bundle.save(plan.folder, configs.dump(plan.config), plan.split, predictions, record, seen)
-    return publish(plan, with_optimism(plan, whole, display))
+    outcome = publish(plan, with_optimism(plan, whole, display))
+    display.emit("end")
+    return outcome
 
 
 def with_optimism(plan: Plan, run: dict[str, Any], display: Display) -> dict[str, Any]:

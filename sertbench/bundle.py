@@ -7,7 +7,7 @@
         activations.parquet   per test utterance: what the last layer was given (networks; see `activations`)
         studies/              one Optuna journal per outer fold (where something was tuned)
         run.json              everything else, with the hashes of the files above; written last, so it says "whole"
-        log.txt
+        log.txt, progress.jsonl
 
 Every file is written beside its place and renamed into it, so that a killed run leaves nothing half-written.
 """

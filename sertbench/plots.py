@@ -256,7 +256,9 @@ def embedding(details: Details) -> Figure:
     targets = np.array(seen.targets)
     for k, name in enumerate(details.classes):
         points = seen.points[targets == k]
-        axes.scatter(*points.T, s=8, marker=MARKS[k % len(MARKS)], color=COLOURS[k % len(COLOURS)], label=name)
+        axes.scatter(
+            points[:, 0], points[:, 1], s=8, marker=MARKS[k % len(MARKS)], color=COLOURS[k % len(COLOURS)], label=name
+        )
     axes.axis("off")
     figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=7)
     return figure

@@ -127,7 +127,6 @@ class Display:
                 self._fits_bar = self._bars.add_task("all fits", total=total, note="")
                 yield
             self._bars, self._fit_bars = None, {}
-        self.emit("end")
 
     def epoch(self, tag: str, event: EpochEnd, most: int) -> None:
         """An epoch of a fit has ended."""

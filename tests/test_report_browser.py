@@ -255,6 +255,9 @@ def test_a_page_for_a_phone_has_no_sideways_scrolling(browser, folder: Path) -> 
         for path in sorted(folder.rglob("*.html")):
             open_page(browser, path)
             assert browser.execute_script("return document.documentElement.scrollWidth") <= 390, path.name
+        open_page(browser, folder / "index.html")
+        names = browser.find_elements("css selector", ".results tbody th[scope=row]")
+        assert min(cell.rect["width"] for cell in names) > 90, "a model's name has room"
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 

@@ -39,6 +39,8 @@ def tell(folder: Path, *, quiet: bool = False, terminal: bool = False, ends: boo
                 raise KeyboardInterrupt
     except KeyboardInterrupt:
         pass
+    if ends:
+        display.emit("end")
     display.say("careful", urgent=True)
     return display
 

@@ -61,15 +61,16 @@ def follow_plainly(path: Path, screen: Console, *, once: bool) -> None:
     """Without a terminal: lines whenever something has changed; once: how it stands now."""
     from sertbench import watch
 
-    state, rest, said = watch.State(), "", ""
+    state, rest, said = watch.State(), "", set[str]()
     with path.open(encoding="utf-8") as file:
         while True:
             *whole, rest = (rest + file.read()).split("\n")
             state = watch.read(whole, state)
-            text = "\n".join(watch.lines_of(state, time.time() if once else state.last))
-            if text != said:
-                screen.print(text, highlight=False, markup=False)
-                said = text
+            lines = watch.lines_of(state, time.time() if once else state.last)
+            for line in lines:
+                if line not in said:
+                    screen.print(line, highlight=False, markup=False)
+            said = set(lines)
             if once or state.ended:
                 return
             time.sleep(EVERY)
