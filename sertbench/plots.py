@@ -180,7 +180,7 @@ def critical_difference(view: View) -> Figure:
         axes.plot((rank, rank, end), (0, down, down), color="black", lw=0.7)
         text = f"{names[i]}  {rank:.2f}"
         axes.text(end - 0.05 if left else end + 0.05, down, text, ha="right" if left else "left", va="center")
-    axes.set_title(f"mean rank; Friedman p = {found.friedman_p:.2g}", fontsize=8)
+    axes.set_title(f"mean rank; Friedman p = {found.friedman_p:.2g}", fontsize=8, pad=14)
     return figure
 
 

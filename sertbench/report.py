@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from sertbench import __version__, svg
 from sertbench.errors import StorageError
@@ -79,6 +80,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["thousands"] = lambda text: f"{int(text):,}" if str(text).isdigit() else text
+    made.filters["breakable"] = lambda text: escape(text).replace("_", Markup("_<wbr>"))
     made.globals["cheat_keys"] = [(name, svg.sample(k)) for k, name in enumerate(["honest", *CHEATS.values()])]
     return made
 

@@ -22,7 +22,7 @@ from sertbench.results import figures
 
 SCRIPT, QUOTES, UP = "<script>alert(1)</script>", "\" onmouseover='alert(2)' x=\"", "../../up"
 IMAGE = "<img src=x onerror=alert(3)>"
-VOID = {"meta", "link", "input", "br", "img", "path", "circle"}
+VOID = {"wbr", "meta", "link", "input", "br", "img", "path", "circle"}
 
 
 class Page(HTMLParser):
