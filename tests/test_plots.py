@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sertbench import plots, report_view, run_details
+from sertbench import drawings, plots, report_gather, run_details
 from sertbench.cli import main
 from sertbench.critical_difference import critical_difference
 from sertbench.errors import ConfigError
@@ -65,8 +65,8 @@ def test_the_same_tables_give_the_same_files(made: Path, tmp_path: Path) -> None
 
 
 def test_a_board_shows_its_scores_intervals_and_ties(made: Path) -> None:
-    view = report_view.gather(made / "boards", made / "runs", ["one"])
-    figure = plots.board(view.tables[0])
+    view = report_gather.gather(made / "boards", made / "runs", ["one"])
+    figure = drawings.board(view.tables[0])
     (axes,) = figure.axes
     drawn = [line.get_xdata() for line in axes.lines]
     for k, entry in enumerate(view.tables[0].entries):
@@ -76,15 +76,15 @@ def test_a_board_shows_its_scores_intervals_and_ties(made: Path) -> None:
 
 
 def test_synthetic_corpora_say_so(made: Path) -> None:
-    view = report_view.gather(made / "boards", made / "runs")
+    view = report_gather.gather(made / "boards", made / "runs")
     toy = next(t for t in view.tables if t.first["corpus"] == "toy")
-    for figure in (plots.board(toy), plots.pareto(toy), plots.overview(view)):
+    for figure in (drawings.board(toy), drawings.pareto(toy), drawings.overview(view)):
         assert any("synthetic" in text for text in words(figure))
 
 
 def test_a_confusion_matrix_shows_percent_of_the_true_class(made: Path) -> None:
     details = run_details.details(next(p.parent for p in (made / "runs").glob("*/run.json")))
-    figure = plots.confusion(details)
+    figure = drawings.confusion(details)
     cells = [int(text.get_text()) for text in figure.axes[0].texts]
     shares = 100 * details.confusion / details.confusion.sum(axis=1, keepdims=True)
     assert cells == [int(f"{share:.0f}") for share in shares.ravel()]
@@ -96,8 +96,8 @@ def test_the_critical_difference_diagram_has_a_bar_per_clique_and_every_name(tmp
     )
     found = critical_difference(uar)
     view = View((), 0, (("a", "b", HOSTILE), found), "")
-    with mpl.rc_context(plots.STYLE):
-        figure = plots.critical_difference(view)
+    with mpl.rc_context(drawings.STYLE):
+        figure = drawings.critical_difference(view)
     thick = [line for line in figure.axes[0].lines if line.get_linewidth() > 3]
     assert len(thick) == len(found.cliques) == 1
     said = " ".join(words(figure))

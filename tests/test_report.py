@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from sertbench import bundle, leaderboard, report, report_view, run_details, svg
+from sertbench import bundle, leaderboard, report, report_gather, report_view, run_details, svg
 from sertbench.cli import main
 from sertbench.errors import ConfigError, StorageError
 from sertbench.leaderboard import text_of
@@ -288,7 +288,7 @@ def test_a_bundle_name_that_leads_out_of_the_folder_is_no_bundle(tmp_path: Path,
     (tmp_path / "boards").mkdir()
     (tmp_path / "runs").mkdir()
     leaderboard.write(tmp_path / "boards" / "one.csv", [{**row, "bundle": "../elsewhere/secret"}])
-    view = report_view.gather(tmp_path / "boards", tmp_path / "runs")
+    view = report_gather.gather(tmp_path / "boards", tmp_path / "runs")
     assert view.missing == 1
     assert view.entries[0].page == ""
 
@@ -327,12 +327,12 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path, made: Path, 
 
 
 def test_one_corpus_can_be_asked_for_and_an_unknown_one_is_named(made: Path, tmp_path: Path) -> None:
-    view = report_view.gather(made / "boards", made / "runs", ["two"])
+    view = report_gather.gather(made / "boards", made / "runs", ["two"])
     assert [c.name for c in view.corpora] == ["two"]
     with pytest.raises(ConfigError, match=r"no leaderboard is called 'tow'\. Did you mean 'two'"):
-        report_view.gather(made / "boards", made / "runs", ["tow"])
+        report_gather.gather(made / "boards", made / "runs", ["tow"])
     with pytest.raises(ConfigError, match="there is no leaderboard"):
-        report_view.gather(tmp_path, made / "runs")
+        report_gather.gather(tmp_path, made / "runs")
 
 
 def test_a_damaged_bundle_is_an_error_in_words(tmp_path: Path, made_bundle) -> None:
@@ -340,7 +340,7 @@ def test_a_damaged_bundle_is_an_error_in_words(tmp_path: Path, made_bundle) -> N
     main(["leaderboard", "--runs", str(tmp_path / "runs"), "--leaderboards", str(tmp_path / "boards")])
     (folder / "predictions.parquet").write_bytes(b"nothing")
     with pytest.raises(StorageError, match="predictions"):
-        report_view.gather(tmp_path / "boards", tmp_path / "runs")
+        report_gather.gather(tmp_path / "boards", tmp_path / "runs")
 
 
 def test_the_command_is_what_gives_the_row_again(tmp_path: Path, made_bundle) -> None:
@@ -359,7 +359,7 @@ def test_of_several_runs_the_fullest_budget_stands_in_the_overview_not_the_best_
     made_bundle(tmp_path / "runs", "cnn", "one", 0.9, 1, trials=0)
     made_bundle(tmp_path / "runs", "cnn", "one", 0.3, 2, trials=2)
     main(["leaderboard", "--runs", str(tmp_path / "runs"), "--leaderboards", str(tmp_path / "boards")])
-    view = report_view.gather(tmp_path / "boards", tmp_path / "runs")
+    view = report_gather.gather(tmp_path / "boards", tmp_path / "runs")
     ((_, _, (entry,)),) = report_view.matrix(view.tables)
     assert entry is not None
     assert entry.row["hpo_trials"] == "2"
@@ -379,12 +379,12 @@ def test_the_comparison_over_corpora_needs_eight_and_takes_models_that_have_all(
         )
         return report_view.CorpusView(f"c{number}", (report_view.Table("t", entries, 0, 100, 25),), tmp_path)
 
-    found, reason = report_view.over_corpora([corpus(k, ["a", "b", "c", f"only{k}"]) for k in range(8)])
+    found, reason = report_gather.over_corpora([corpus(k, ["a", "b", "c", f"only{k}"]) for k in range(8)])
     assert reason == ""
     assert found is not None
     assert found[0] == ("a", "b", "c")
     assert found[1].mean_ranks == (1.0, 2.0, 3.0)
-    found, reason = report_view.over_corpora([corpus(k, ["a", "b", "c"]) for k in range(7)])
+    found, reason = report_gather.over_corpora([corpus(k, ["a", "b", "c"]) for k in range(7)])
     assert found is None
     assert "7 corpora are too few" in reason
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from sertbench import bundle, leaderboard, report, report_view
+from sertbench import bundle, leaderboard, report, report_gather
 from sertbench.cli import main
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="Selenium is not installed: make test-browser")
@@ -279,7 +279,7 @@ def large(tmp_path_factory, made_bundle) -> Path:
         ]  # fmt: skip
         (root / "boards").mkdir(exist_ok=True)
         leaderboard.write(root / "boards" / f"corpus{c:02d}.csv", leaderboard.ranked(rows, root / "runs"))
-    return report.write(report_view.gather(root / "boards", root / "runs"), root / "report")
+    return report.write(report_gather.gather(root / "boards", root / "runs"), root / "report")
 
 
 TIMED = """

@@ -31,7 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Draw what can be drawn and say why the rest cannot; 1 if there was nothing to draw."""
-    from sertbench import comparison, plots, report_view, run_details
+    from sertbench import comparison, plots, report_gather, run_details
 
     known = tuple(plots.RUN_KINDS) if options.run else plots.BOARD_KINDS
     kinds = options.kind or known
@@ -44,7 +44,7 @@ def execute(options: argparse.Namespace) -> int:
         details = run_details.details(comparison.find_bundle(options.run, options.runs))
         found = list(plots.of_run(details, kinds))
     else:
-        view = report_view.gather(options.leaderboards, options.runs, options.corpora)
+        view = report_gather.gather(options.leaderboards, options.runs, options.corpora)
         found = list(plots.of_boards(view, kinds))
     wanted = [p for p in found if isinstance(p, plots.Plot)]
     screen = console()

@@ -20,9 +20,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(options: argparse.Namespace) -> int:
     """Verify, draw, and say where the first page is."""
-    from sertbench import report, report_view
+    from sertbench import report, report_gather
 
-    view = report_view.gather(options.leaderboards, options.runs, options.corpora)
+    view = report_gather.gather(options.leaderboards, options.runs, options.corpora)
     index = report.write(view, options.out)
     screen = console()
     rows = len(view.entries)
