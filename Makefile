@@ -5,17 +5,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python -P -m
 LOG := $(VENV)/install.log
+AXE := $(VENV)/axe/package/axe.min.js
 CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 # The stamp follows the content of pyproject.toml, not its date, and the folder that the editable install points to.
 STAMP := $(VENV)/.installed-$(shell { pwd; echo "$(PYTHON)"; cat pyproject.toml; } | cksum | cut -d ' ' -f 1)
 
-.PHONY: help demo test test-slow lint types bench clean
+.PHONY: help demo test test-slow test-browser lint types bench clean
 
 help:
 	@echo "make demo       benchmark GLAM on a small synthetic corpus"
 	@echo "make test       ruff, mypy and the tests"
 	@echo "make test-slow  all tests, the slow ones too"
+	@echo "make test-browser  the report in Chromium; installs Chromium (apt-get), Selenium and axe-core (npm)"
 	@echo "make lint       ruff only;  make types: mypy only"
 	@echo "make bench      measure speed (pytest-benchmark)"
 	@echo "make clean      remove .venv and caches; runs/ stays"
@@ -28,6 +30,18 @@ test: lint types
 
 test-slow: $(STAMP)
 	@$(RUN) pytest -q -n auto -m "slow or not slow"
+
+test-browser: $(STAMP) $(AXE)
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver; }
+	@$(BIN)/python -c 'import selenium' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[browser]'
+	@$(RUN) pytest -q -m browser tests/test_report_browser.py
+
+$(AXE): $(STAMP)
+	@mkdir -p $(VENV)/axe
+	@command -v npm >/dev/null || echo "npm is not there: the accessibility checks will be skipped"
+	@! command -v npm >/dev/null || \
+	  { cd $(VENV)/axe && npm pack --silent axe-core@4 >/dev/null && tar xzf axe-core-*.tgz && touch package/axe.min.js; }
 
 lint: $(STAMP)
 	@$(RUN) ruff check --quiet .

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from sertbench import bundle, cost, exclusions, gate, leaderboard, optimism
+from sertbench import activations, bundle, cost, exclusions, gate, leaderboard, optimism
 from sertbench import config as configs
 from sertbench import plan as plans
 from sertbench.config import RunConfig
@@ -48,11 +48,16 @@ def run(config: RunConfig, display: Display, *, dry: bool = False) -> Outcome | 
     display.pairs("plan", cost.describe(plan, price))
     if dry:
         return None
+    display.expect({f"fold {fold.name}": len(fold.train) for fold in plan.split.folds})
     outcomes = cross_validate(plan, price.n_fits, display)
     predictions = collect(plan, outcomes)
     record = record_of(plan, price, outcomes, predictions, time.monotonic() - started)
-    whole = bundle.save(plan.folder, configs.dump(plan.config), plan.split, predictions, record, plan.excluded)
-    return publish(plan, with_optimism(plan, whole, display))
+    tested = [[plan.manifest.utterances[i].id for i in fold.test] for fold in plan.split.folds]
+    seen = activations.collect(Path(plan.config.runs) / "fits", record["frozen"], tested)
+    whole = bundle.save(plan.folder, configs.dump(plan.config), plan.split, predictions, record, plan.excluded, seen)
+    outcome = publish(plan, with_optimism(plan, whole, display))
+    display.emit("end")
+    return outcome
 
 
 def with_optimism(plan: Plan, run: dict[str, Any], display: Display) -> dict[str, Any]:

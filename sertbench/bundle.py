@@ -4,10 +4,11 @@
         config.toml           the resolved configuration; `sertbench run --config` on it is this run again
         predictions.parquet   per seed and test utterance: class probabilities, target, fold, speaker, kept epoch
         split.parquet         per fold and utterance: role
+        activations.parquet   per test utterance: what the last layer was given (networks; see `activations`)
         studies/              one Optuna journal per outer fold (where something was tuned)
         run.json              everything else, with the hashes of the files above; written last, so it says "whole"
         exclusions.txt        what --accept-missing named, if it did; config.toml refers to it
-        log.txt
+        log.txt, progress.jsonl
 
 Every file is written beside its place and renamed into it, so that a killed run leaves nothing half-written.
 """
@@ -97,6 +98,7 @@ def save(
     predictions: Predictions,
     run: Mapping[str, Any],
     excluded: Collection[str] = (),
+    activations: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
     """Write a whole bundle; gives run.json's content with the hashes of the other files."""
     names = ["config.toml", "split.parquet", "predictions.parquet"]
@@ -106,6 +108,9 @@ def save(
     write_text(folder / "config.toml", config)
     write_table(folder / "split.parquet", split_table(split))
     write_table(folder / "predictions.parquet", predictions.frame)
+    if activations is not None:
+        write_table(folder / "activations.parquet", activations)
+        names.append("activations.parquet")
     files = {name: file_sha256(folder / name) for name in names}
     return save_run(folder, {"schema_version": SCHEMA_VERSION, **run, "files": files})
 
@@ -119,6 +124,16 @@ def save_run(folder: Path, run: dict[str, Any]) -> dict[str, Any]:
 def is_whole(folder: Path) -> bool:
     """Whether a run has been finished into this folder."""
     return (folder / "run.json").exists()
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a name can be a file's or folder's without leading out of where it lies."""
+    return bool(name) and name not in (".", "..") and not set(name) & set("/\\\0")
+
+
+def at_hand(runs: Path, name: str) -> Path | None:
+    """The bundle of that name in a folder, if it is there and whole; a name that leads out of the folder is none."""
+    return runs / name if is_file_name(name) and is_whole(runs / name) else None
 
 
 def load_run(folder: Path) -> dict[str, Any]:

@@ -23,6 +23,10 @@ COMMANDS = (
     "verify",
     "compare",
     "replay",
+    "leaderboard",
+    "report",
+    "plot",
+    "watch",
 )
 EXAMPLES = """examples:
   sertbench run --model glam --dataset demo --trials 0        a first look, on a corpus that is made on the spot

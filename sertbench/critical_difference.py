@@ -43,7 +43,8 @@ def critical_difference(uar: FloatArray, level: float = 0.95) -> CriticalDiffere
     m, k = uar.shape
     if k < MIN_CORPORA:
         raise ConfigError(
-            f"{k} corpora are too few to rank models over corpora: with {k}, even a model that wins everywhere has a "
+            f"{k} {'corpus is' if k == 1 else 'corpora are'} too few to rank models over corpora: with {k}, "
+            f"even a model that wins everywhere has a "
             f"signed-rank p value of {2.0 ** (1 - k):.3g} before Holm's adjustment. Run on {MIN_CORPORA} or more, "
             "or compare on each corpus by its speakers"
         )

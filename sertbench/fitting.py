@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
+from sertbench import activations
 from sertbench.feature_store import FeatureStore
 from sertbench.groupnorm import GroupNormalised
 from sertbench.guard import refuse_wrong_shape
@@ -123,4 +124,8 @@ def predict_test(task: PredictionTask) -> np.ndarray:
     network.load_state_dict(saved)
     network.to(fit.compute.device)
     items, owner = store.items_of(task.test)
-    return predict(network, recipe, source_of(fit, store), items, owner, len(task.test), fit.compute)
+    with activations.recording(network.model, owner, len(task.test)) as recorder:
+        probabilities = predict(network, recipe, source_of(fit, store), items, owner, len(task.test), fit.compute)
+    if fit.seed == activations.SEED:
+        activations.save(fit.folder / fit.identity(), recorder.mean())
+    return probabilities

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -44,6 +45,9 @@ KEY = (
     "leaky", "shuffled_labels", "protocol_sha256", "corpus_manifest_sha256", "excluded_sha256",
 )  # fmt: skip
 TABLE = ("corpus", "label_set", "subset", "protocol_sha256", "corpus_manifest_sha256", "excluded_sha256")
+BOARDS = ("main", "replication", "diagnostic")
+NUMBERS = ("uar_pooled_mean", "uar_ci95_lo", "uar_ci95_hi", "n_utt_scored", "n_seeds", "hpo_trials")  # in every row
+NEEDED = (*KEY, *NUMBERS, "row_id", "board", "bundle", "ranked")
 
 
 def row_of(run: Mapping[str, Any], folder: Path) -> Row:
@@ -142,8 +146,8 @@ def header(rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> list[str]:
     return names
 
 
-def read(path: Path, key: Sequence[str] = KEY) -> list[Row]:
-    """The rows of a leaderboard file as text; none if it does not exist."""
+def read(path: Path, needed: Sequence[str] = NEEDED) -> list[Row]:
+    """The rows of a leaderboard file as text, with the `needed` columns; none if it does not exist."""
     if not path.exists():
         return []
     try:
@@ -151,10 +155,23 @@ def read(path: Path, key: Sequence[str] = KEY) -> list[Row]:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise StorageError(f"{path} cannot be read as a leaderboard: {error}. Move it away and run again") from error
-    wanted = set(key) - {"excluded_sha256"}  # tables of before have none
-    if missing := sorted(wanted - set(rows[0])) if rows else []:
+    if missing := sorted(set(needed) - set(rows[0])) if rows else []:
         raise StorageError(f"{path} is not a sertbench leaderboard: it lacks {', '.join(missing)}. Move it away")
+    for row in rows:
+        for name in set(NUMBERS) & set(needed):
+            if not is_number(row[name]):
+                raise StorageError(f"{path}, row {row['row_id']}: {name} is {row.get(name)!r}, expected a number")
+        if "board" in needed and row["board"] not in BOARDS:
+            raise StorageError(f"{path}, row {row['row_id']}: board is {row['board']!r}, expected {', '.join(BOARDS)}")
     return [dict(row) for row in rows]
+
+
+def is_number(text: str | None) -> bool:
+    """Whether a cell holds a finite number."""
+    try:
+        return text is not None and math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def text_of(value: object) -> str:
@@ -207,9 +224,9 @@ def ranked(rows: Sequence[Row], runs: Path) -> list[Row]:
         tables.setdefault(key_of(row, TABLE), []).append(row)
     result: list[Row] = []
     for _, members in sorted(tables.items()):
-        members.sort(key=lambda r: (-float(r["uar_pooled_mean"]), r["model"]))
+        members.sort(key=lambda r: (-float(r["uar_pooled_mean"]), r["model"], r["row_id"]))
         result += judged([r for r in members if text_of(r["ranked"]) == "1"], runs)
-        result += [r for r in members if text_of(r["ranked"]) != "1"]
+        result += sorted((r for r in members if text_of(r["ranked"]) != "1"), key=lambda r: BOARDS.index(r["board"]))
     return result
 
 
@@ -222,8 +239,8 @@ def judged(rows: Sequence[Row], runs: Path) -> list[Row]:
 
     at_hand: dict[int, Predictions] = {}
     for position, row in enumerate(rows):
-        folder = runs / str(row["bundle"])
-        if bundle.is_whole(folder):
+        folder = bundle.at_hand(runs, str(row["bundle"]))
+        if folder is not None:
             at_hand[position] = bundle.load_predictions(folder, bundle.load_run(folder))
     found, positions = list(at_hand.values()), list(at_hand)
     p_values = np.ones((len(found), len(found)))

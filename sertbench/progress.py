@@ -1,10 +1,16 @@
-"""What a run shows: live bars on a terminal, plain lines elsewhere, and always the same lines in a log file."""
+"""What a run shows: live bars on a terminal, plain lines elsewhere, and always the same lines in a log file.
+
+Beside the log lies `progress.jsonl`, one JSON object per line, for programs and for `sertbench watch`. Each has `time`
+(seconds since 1970) and `event`: "start" (fits), "epoch" (tag, epoch, most, loss, val_uar, rate), "fit" (tag, done,
+fits, val_uar, seconds, pruned, reused), "stage" (what, total) or "end". `rate` is training utterances per second.
+"""
 
 from __future__ import annotations
 
+import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +22,9 @@ from rich.table import Table
 if TYPE_CHECKING:
     from sertbench.fits import FitRecord
     from sertbench.training import EpochEnd
+
+
+EVENTS = "progress.jsonl"
 
 
 def duration(seconds: float) -> str:
@@ -30,12 +39,14 @@ def duration(seconds: float) -> str:
 
 
 class Display:
-    """Shows a run. `live` is decided once, from the terminal."""
+    """Shows a run. `live` is decided once, from the terminal. Quiet: only what is urgent; the log has all."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
         self.console = console
-        self.live = console.is_terminal
+        self.quiet = quiet
+        self.live = console.is_terminal and not quiet
         self._log: Path | None = None
+        self._sizes: Mapping[str, int] = {}
         self._lock = threading.Lock()
         self._bars: Progress | None = None
         self._fit_bars: dict[str, Any] = {}
@@ -48,11 +59,23 @@ class Display:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._log = path
 
-    def say(self, text: str, style: str | None = None) -> None:
-        """One line, on the screen and in the log."""
+    def expect(self, sizes: Mapping[str, int]) -> None:
+        """How many utterances an epoch of each fold has, by the first part of its fits' tags; for the speed."""
+        self._sizes = sizes
+
+    def say(self, text: str, style: str | None = None, *, urgent: bool = False) -> None:
+        """One line, on the screen and in the log; a quiet screen shows only urgent ones."""
         with self._lock:
-            self.console.print(text, style=style, highlight=False, markup=False)
+            if urgent or not self.quiet:
+                self.console.print(text, style=style, highlight=False, markup=False)
             self._write(text)
+
+    def emit(self, event: str, **values: object) -> None:
+        """One line of progress.jsonl, if there is a log."""
+        if self._log is not None:
+            line = json.dumps({"time": round(time.time(), 2), "event": event, **values})
+            with self._lock, self._log.with_name(EVENTS).open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
 
     def _write(self, text: str) -> None:
         if self._log is not None:
@@ -76,6 +99,7 @@ class Display:
 
                 yield advance
         seconds = time.monotonic() - started
+        self.emit("stage", what=what, total=total)
         if seconds > 1:
             self.say(f"{what}: {total} in {duration(seconds)}")
 
@@ -95,28 +119,37 @@ class Display:
     def fits(self, total: int) -> Iterator[None]:
         """All fits of a run: while inside, `epoch` and `fitted` may be called, from any thread."""
         self._total, self._done, self._started = total, 0, time.monotonic()
+        self.emit("start", fits=total)
         if not self.live:
             yield
-            return
-        with self._make_bars() as self._bars:
-            self._fits_bar = self._bars.add_task("all fits", total=total, note="")
-            yield
-        self._bars, self._fit_bars = None, {}
+        else:
+            with self._make_bars() as self._bars:
+                self._fits_bar = self._bars.add_task("all fits", total=total, note="")
+                yield
+            self._bars, self._fit_bars = None, {}
 
     def epoch(self, tag: str, event: EpochEnd, most: int) -> None:
         """An epoch of a fit has ended."""
+        size = self._sizes.get(tag.split(",")[0])
+        rate = round(size / event.seconds, 1) if size and event.seconds > 0 else None
+        self.emit("epoch", tag=tag, epoch=event.epoch, most=most, loss=event.loss, val_uar=event.val_uar, rate=rate)
         if self._bars is None:
             return
         with self._lock:
             if tag not in self._fit_bars:
                 self._fit_bars[tag] = self._bars.add_task(tag, total=most, note="")
-            note = f"loss {event.loss:.3f}  val UAR {100 * event.val_uar:.1f}"
+            speed = f"  {rate:.0f} utt/s" if rate else ""
+            note = f"loss {event.loss:.3f}  val UAR {100 * event.val_uar:.1f}{speed}"
             self._bars.update(self._fit_bars[tag], completed=event.epoch, note=note)
 
     def fitted(self, tag: str, record: FitRecord) -> None:
         """A fit has ended, was pruned, or was there already."""
         self._done += 1
         left = (time.monotonic() - self._started) / self._done * (self._total - self._done)
+        self.emit(
+            "fit", tag=tag, done=self._done, fits=self._total, val_uar=record.val_uar, seconds=round(record.seconds, 2),
+            pruned=record.pruned, reused=record.reused,
+        )  # fmt: skip
         state = "was done already" if record.reused else f"in {duration(record.seconds)}"
         pruned = f", pruned after epoch {len(record.history)}" if record.pruned else ""
         self.say(

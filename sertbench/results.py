@@ -48,9 +48,12 @@ class Predictions:
 
     def column(self, name: str) -> np.ndarray:
         """A column that is the same for all seeds, one value per utterance, sorted by id."""
-        first = self.frame[self.frame["seed"] == self.seeds[0]].sort_values("utterance")
-        values: np.ndarray = first[name].to_numpy()
+        values: np.ndarray = self._first[name].to_numpy()
         return values
+
+    @cached_property
+    def _first(self) -> pd.DataFrame:
+        return self.frame[self.frame["seed"] == self.seeds[0]].sort_values("utterance")
 
 
 def percent(fraction: float) -> float | None:

@@ -128,9 +128,9 @@ def verify_table(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
     findings: list[Finding] = []
     missing: list[str] = []
     for row in rows:
-        folder = runs / row["bundle"]
-        if not bundle.is_whole(folder):
-            missing.append(f"{row['model']} ({row['row_id']}): {folder}")
+        folder = bundle.at_hand(runs, row["bundle"])
+        if folder is None:
+            missing.append(f"{row['model']} ({row['row_id']}): {runs / row['bundle']}")
             continue
         findings += verify_bundle(folder)
         findings += differing_cells(row, leaderboard.row_of(bundle.load_run(folder), folder))

@@ -1,8 +1,22 @@
-"""Shared by all tests: nothing of the user's own is read or written."""
+"""Shared by all tests: nothing of the user's own is read or written, and bundles that are made up, not trained."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
 import pytest
+
+from sertbench import bundle
+from sertbench.config import RunConfig, dump
+from sertbench.protocols import Fold, Split
+from sertbench.results import Predictions, figures
+
+SPEAKERS, PER_SPEAKER = "abcdef", 12
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -12,3 +26,129 @@ def own_folders(tmp_path_factory):
         patch.setenv("SERTBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("SERTBENCH_DATA", raising=False)
         yield
+
+
+@pytest.fixture(scope="session")
+def made_bundle():
+    """A function that writes a bundle as a run does, from drawn predictions; it gives the bundle's folder."""
+    return write_bundle
+
+
+def write_bundle(
+    runs: Path,
+    model: str = "cnn",
+    corpus: str = "made",
+    accuracy: float = 0.7,
+    draw: int = 0,
+    *,
+    classes: tuple[str, ...] = ("angry", "happy", "sad"),
+    seeds: int = 2,
+    trials: int = 0,
+    date: str = "2026-01-01T00:00:00+00:00",
+    folder: str = "",
+    changes: dict[str, dict[str, Any]] | None = None,
+    **more: Any,
+) -> Path:
+    """`changes` replaces entries of run.json's sections, `more` adds sections."""
+    split = made_split()
+    predictions = drawn_predictions(split, classes, accuracy, draw, seeds)
+    config = RunConfig(model=model, dataset=corpus, trials=trials, seeds=seeds)
+    row_id = f"{sum(map(ord, model + corpus)) * 7919 + draw * 31 + trials:010x}"
+    curve = [{"epoch": e, "loss": 1 / e, "val_uar": 0.4 + e / 20, "val_loss": 1.2 / e, "learning_rate": 0.001,
+              "seconds": 0.1} for e in (1, 2, 3)]  # fmt: skip
+    trial = {"state": "complete", "val_uar": 0.5, "val_uar_final": None, "hidden": 32}
+    run: dict[str, Any] = {
+        "row_id": row_id,
+        "date_utc": date,
+        "config": asdict(config),
+        "model": {
+            "name": model, "origin": "built in", "source_sha256": "0" * 64, "family": "CNN", "year": 2026,
+            "paper": "Nobody, 2026", "diagnostic": False, "n_parameters": 1000 + draw,
+            "recipe": {
+                "features": {"kind": "mfcc"}, "window": 1.8, "hop": 0.2, "normalise": "none", "mixup": 0.0,
+                "average": "logits", "optimiser": "adam", "class_weights": False, "epochs": 5,
+            },
+        },
+        "corpus": {
+            "name": corpus, "label_set": f"{len(classes)}class", "subset": "all", "classes": list(classes),
+            "n_utterances": len(split.ids), "n_tested": len(split.ids), "manifest_sha256": "1" * 64, "licence": "none",
+            "synthetic": False, "unranked": "",
+        },
+        "protocol": {
+            "name": split.protocol, "sha256": split.sha256,
+            "flags": {"speaker_independent": True, "text_independent": False, "val_speaker_overlap": False},
+            "overlaps": [{"fold": f.name, "key": "text", "roles": ["train", "test"], "shared": 4,
+                          "utterances": [3, 2], "forbidden": False} for f in split.folds],
+            "leaky": False, "shuffled_labels": False, "covers": "all", "refit": False,
+        },
+        "compute": {"device": "cpu", "precision": "fp32", "workers": 1},
+        "tuning": [
+            {"fold": f.name, "choice": {"hidden": 32} if trials else {}, "scope": "perfold" if trials else "fixed",
+             "curve": [0.4 + t / 10 for t in range(trials)],
+             "trials": [{"trial": t, "chosen": t == 0, **trial} for t in range(trials)]}
+            for f in split.folds
+        ],
+        "frozen": [
+            {"fold": f.name, "choice": {}, "epochs": {str(s): 3 for s in range(seeds)},
+             "fits": {str(s): "0" * 16 for s in range(seeds)}, "frozen_at": "2026-01-01T00:00:00+00:00"}
+            for f in split.folds
+        ],
+        "test_reads": [{"fold": f.name, "seed": s, "fit": "0" * 16, "read_at": "2026-01-01T00:00:01+00:00"}
+                       for f in split.folds for s in range(seeds)],
+        "fits": [
+            {"fold": f.name, "seed": s, "identity": "0" * 16, "best_epoch": 3, "val_uar": 0.55, "history": curve,
+             "seconds": 0.5, "n_parameters": 1000, "pruned": False, "reused": False}
+            for f in split.folds for s in range(seeds)
+        ],
+        "val_uar": 55.0,
+        "timing": {"wall_seconds": 1.0, "train_seconds_per_fit": 0.5 + draw, "predict_rtf": 0.001 * (1 + draw)},
+        "environment": environment(),
+        "figures": figures(predictions),
+    }  # fmt: skip
+    for section, values in (changes or {}).items():
+        run[section] = {**run[section], **values}
+    place = runs / (folder or f"{corpus}-{draw}-{row_id}")
+    bundle.save(place, dump(config), split, predictions, {**run, **more})
+    return place
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """The environment of all made bundles: asking git takes a while."""
+    return bundle.environment()
+
+
+def made_split() -> Split:
+    """Three folds of two speakers each; the next fold's speakers validate."""
+    ids = tuple(f"{s}{i:02d}" for s in SPEAKERS for i in range(PER_SPEAKER))
+    pairs = [tuple(range(2 * k * PER_SPEAKER, 2 * (k + 1) * PER_SPEAKER)) for k in range(3)]
+    folds = (Fold(str(k + 1), pairs[(k + 2) % 3], pairs[(k + 1) % 3], pairs[k]) for k in range(3))
+    return Split("pairs/1", ids, tuple(folds))
+
+
+def drawn_predictions(split: Split, classes: tuple[str, ...], accuracy: float, draw: int, seeds: int) -> Predictions:
+    """Predictions that are right about as often as `accuracy` says."""
+    rng, targets = np.random.default_rng(draw), np.arange(len(split.ids)) % len(classes)
+    fold_of = {i: fold.name for fold in split.folds for i in fold.test}
+    frames = []
+    for seed in range(seeds):
+        logits = rng.normal(size=(len(targets), len(classes)))
+        right = rng.random(len(targets)) < accuracy
+        logits[right, targets[right]] = logits[right].max(1) + 1
+        p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        columns = {f"p_{name}": p[:, k].astype(np.float32) for k, name in enumerate(classes)}
+        frames.append(
+            pd.DataFrame(
+                {
+                    "utterance": split.ids,
+                    "fold": [fold_of[i] for i in range(len(targets))],
+                    "seed": seed,
+                    "speaker": [i[0] for i in split.ids],
+                    "style": "",
+                    "target": targets,
+                    "epoch": 3,
+                    **columns,
+                }
+            )
+        )
+    return Predictions(pd.concat(frames, ignore_index=True), classes)

@@ -27,6 +27,13 @@ def add_runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the bundles (default: runs)")
 
 
+def add_leaderboards(parser: argparse.ArgumentParser) -> None:
+    """The flag that says where the published tables lie."""
+    parser.add_argument(
+        "--leaderboards", type=Path, default=Path("leaderboards"), help="folder of the CSVs (default: leaderboards)"
+    )
+
+
 def whole_number(text: str) -> int:
     """An int, or argparse's error with the accepted form."""
     try:

@@ -21,6 +21,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="TOML file with any of these options; flags go before it"
     )
+    parser.add_argument(
+        "--quiet", action="store_true", help="show the resulting table and alarms only; the log has all"
+    )
     parser.add_argument("--dry-run", action="store_true", help="show the plan and stop")
     for option in fields(config.RunConfig):
         add_option(parser, option.name, str(option.type), option.metadata["help"], option.default)
@@ -47,7 +50,7 @@ def execute(options: argparse.Namespace) -> int:
     from sertbench import benchmark
     from sertbench.progress import Display
 
-    display = Display(console())
+    display = Display(console(), quiet=options.quiet and not options.dry_run)
     outcome = benchmark.run(settings, display, dry=options.dry_run)
     if outcome is not None:
         show(outcome, display)
@@ -71,7 +74,7 @@ def show(outcome: Outcome, display: Any) -> None:
     display.table(title, columns, lines, caption)
     for alarm in (row["alarms"], row.get("identical_to") and f"the predictions are those of {row['identical_to']}"):
         if alarm:
-            display.say(f"alarm: {alarm}")
+            display.say(f"alarm: {alarm}", urgent=True)
     cheats = {k.removeprefix("optimism_"): v for k, v in row.items() if k.startswith("optimism_")}
     if cheats:
         display.say(

@@ -1,0 +1,222 @@
+"""The report's charts as matplotlib figures; each function draws one. Colours are safe for colour-blind eyes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sertbench.report_view import CHEATS, COSTS, Table, View, costs, matrix
+from sertbench.run_details import Curve, Details
+from sertbench.svg import Scale, short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072b2", "#c04a00", "#00805c", "#a3437f", "#8a6d00", "#2b7bba", "#5b5b5b", "#7a5195")
+MARKS = ("o", "s", "D", "^")
+STYLE: dict[Any, Any] = {
+    "font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False, "pdf.fonttype": 42,
+    "axes.grid": True, "grid.color": "#e0e4e9", "axes.axisbelow": True, "figure.constrained_layout.use": True,
+}  # fmt: skip
+WIDE, NARROW = 7.0, 3.4  # inches: a page's text and a column of it
+
+
+def new(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """An empty figure with its axes side by side, sizes in inches; it belongs to no window."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((width, height))
+    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+
+
+def board(table: Table) -> Figure:
+    """UAR with its interval, best on top; models that share a rank share a colour. Guessing is dashed."""
+    entries = [e for e in table.entries if e.row["board"] != "diagnostic"] or list(table.entries)
+    figure, (axes,) = new(WIDE / 1.4, 0.8 + 0.22 * len(entries))
+    for k, entry in enumerate(entries):
+        colour = COLOURS[entry.tie % len(COLOURS)] if entry.tie >= 0 else "#5b5b5b"
+        ends = float(entry.row["uar_ci95_lo"]), float(entry.row["uar_ci95_hi"])
+        axes.plot(ends, (k, k), color=colour, lw=2, solid_capstyle="butt")
+        axes.plot(entry.uar, k, "o", color=colour, ms=4)
+    labels = [f"{e.row['rank'] + ('=' if e.tied else '') or '–'}  {e.row['model']}" for e in entries]
+    axes.set_yticks(range(len(entries)), labels)
+    axes.set_ylim(len(entries) - 0.4, -0.6)
+    axes.axvline(table.chance, color="#5b5b5b", lw=0.8, ls="--")
+    axes.set_xlabel("UAR (%), 95 % interval")
+    axes.set_title(title(table), loc="left", fontsize=8)
+    return figure
+
+
+def title(table: Table) -> str:
+    """What a figure is about; synthetic corpora say so."""
+    synthetic = " (synthetic: says nothing about people)" if table.first["synthetic"] == "1" else ""
+    return f"{table.name}, n = {table.first['n_utt_scored']}{synthetic}"
+
+
+def overview(view: View) -> Figure:
+    """The heat map of models against tables: the shade is the way from guessing to perfection."""
+    lines = matrix(view.tables)
+    figure, (axes,) = new(1.8 + 0.75 * len(view.tables), 1.3 + 0.24 * len(lines))
+    shades = np.full((len(lines), len(view.tables)), np.nan)
+    for i, (_, _, cells) in enumerate(lines):
+        for j, entry in enumerate(cells):
+            if entry is not None:
+                chance = view.tables[j].chance
+                shades[i, j] = (entry.uar - chance) / (100 - chance)
+                colour = "white" if shades[i, j] > 0.6 else "black"
+                axes.text(j, i, entry.row["uar_pooled_mean"], ha="center", va="center", color=colour, fontsize=7)
+    axes.imshow(shades, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.grid(visible=False)
+    axes.set_yticks(range(len(lines)), [name for name, _, _ in lines])
+    names = [t.first["corpus"] + (" (synthetic)" if t.first["synthetic"] == "1" else "") for t in view.tables]
+    axes.set_xticks(range(len(names)), names, rotation=35, ha="right")
+    return figure
+
+
+def pareto(table: Table) -> Figure:
+    """UAR against each cost, on a logarithmic axis, with the Pareto front."""
+    from matplotlib.ticker import NullLocator
+
+    figure, all_axes = new(WIDE, 2.4, len(COSTS))
+    for axes, (name, label) in zip(all_axes, COSTS.items(), strict=True):
+        points, _ = costs(table, name)
+        front = sorted((cost, uar) for _, cost, uar, best in points if best)
+        axes.step([c for c, _ in front], [u for _, u in front], where="post", color=COLOURS[1], lw=1)
+        for model, cost, uar, best in points:
+            axes.plot(cost, uar, "o", color=COLOURS[1 if best else 0], ms=4)
+            axes.annotate(model, (cost, uar), xytext=(3, 4), textcoords="offset points", fontsize=6)
+        axes.set_xscale("log")
+        axes.margins(0.2)
+        known = [cost for _, cost, _, _ in points]
+        scale = Scale(min(known) / 1.5, max(known) * 1.8, 0, 1, log=True)
+        axes.set_xlim(scale.low, scale.high)
+        axes.set_xticks(scale.ticks(), [short(value) for value in scale.ticks()])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlabel(label)
+    all_axes[0].set_ylabel("UAR (%)")
+    figure.suptitle(title(table), x=0.01, ha="left", fontsize=8)
+    return figure
+
+
+def optimism(view: View) -> Figure:
+    """Honest score and cheats, a line per row."""
+    entries = view.measured
+    figure, (axes,) = new(WIDE, 1.1 + 0.25 * len(entries))
+    for j, (name, label) in enumerate({"uar_pooled_mean": "honest", **CHEATS}.items()):
+        known = [(float(e.row[name]), k) for k, e in enumerate(entries) if e.row.get(name)]
+        if known:
+            axes.plot(*zip(*known, strict=True), MARKS[j], color=COLOURS[j], ms=5, label=label, ls="none")
+    labels = [f"{e.row['model']}, {e.row['corpus']}{' (synthetic)' if e.synthetic else ''}" for e in entries]
+    axes.set_yticks(range(len(entries)), labels)
+    axes.margins(y=0.3)
+    axes.invert_yaxis()
+    axes.set_xlabel("UAR (%)")
+    figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=7)
+    return figure
+
+
+def critical_difference(view: View) -> Figure:
+    """Mean ranks over corpora; bars join what cannot be told apart (Demsar, JMLR 2006)."""
+    assert view.comparison is not None
+    names, found = view.comparison
+    m, order = len(names), np.argsort(found.mean_ranks, kind="stable")
+    half, bars = (m + 1) // 2, len(found.cliques)
+    figure, (axes,) = new(WIDE, 0.7 + 0.16 * bars + 0.2 * half)
+    axes.axis("off")
+    axes.plot((1, m), (0, 0), color="black", lw=1)
+    for value in range(1, m + 1):
+        axes.plot((value, value), (0, 0.25), color="black", lw=1)
+        axes.text(value, 0.4, str(value), ha="center", va="bottom")
+    for k, clique in enumerate(found.cliques):
+        ends = [found.mean_ranks[i] for i in clique]
+        axes.plot((min(ends) - 0.04, max(ends) + 0.04), (-0.6 * (k + 1),) * 2, color="black", lw=3.5)
+    for place, i in enumerate(order):
+        left, rank = place < half, found.mean_ranks[i]
+        down, end = -0.6 * bars - 0.8 - (place if left else m - 1 - place), 0.8 if left else m + 0.2
+        axes.plot((rank, rank, end), (0, down, down), color="black", lw=0.7)
+        text = f"{names[i]}  {rank:.2f}"
+        axes.text(end - 0.05 if left else end + 0.05, down, text, ha="right" if left else "left", va="center")
+    axes.set_title(f"mean rank; Friedman p = {found.friedman_p:.2g}", fontsize=8, pad=14)
+    return figure
+
+
+def confusion(details: Details) -> Figure:
+    """Percent of each true class that was given each answer, mean over seeds."""
+    n = len(details.classes)
+    totals = details.confusion.sum(axis=1, keepdims=True)
+    shares = 100 * details.confusion / np.where(totals == 0, 1, totals)
+    figure, (axes,) = new(1.4 + 0.45 * n, 1.2 + 0.4 * n)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    axes.grid(visible=False)
+    for (i, j), share in np.ndenumerate(shares):
+        axes.text(j, i, f"{share:.0f}", ha="center", va="center", color="white" if share > 60 else "black", fontsize=7)
+    axes.set_xticks(range(n), details.classes, rotation=35, ha="right")
+    axes.set_yticks(range(n), details.classes)
+    axes.set_xlabel("answered")
+    axes.set_ylabel("true")
+    return figure
+
+
+def groups(details: Details) -> Figure:
+    """UAR per fold and per speaker, a dot per seed."""
+    tall = max(len(details.folds), len(details.speakers))
+    figure, all_axes = new(WIDE, 0.8 + 0.17 * tall, 2)
+    for axes, found, label in zip(all_axes, (details.folds, details.speakers), ("fold", "speaker"), strict=True):
+        for k, group in enumerate(found):
+            axes.plot(group.seeds, [k] * len(group.seeds), "o-", color=COLOURS[0], ms=3, lw=0.8)
+        axes.set_yticks(range(len(found)), [g.name for g in found])
+        axes.axvline(100 / len(details.classes), color="#5b5b5b", lw=0.8, ls="--")
+        axes.set_xlim(0, 100)
+        axes.invert_yaxis()
+        axes.set_ylabel(label)
+        axes.set_xlabel("UAR (%)")
+    return figure
+
+
+def curves(details: Details) -> Figure:
+    """Training loss, validation UAR and tuning, coloured by fold; what there is of them."""
+    parts: list[tuple[tuple[Curve, ...], str, str]] = [
+        (details.losses, "epoch", "training loss"), (details.val_uars, "epoch", "validation UAR (%)"),
+        (details.tuning, "trial", "best validation UAR (%)"),
+    ]  # fmt: skip
+    parts = [part for part in parts if part[0]]
+    from matplotlib.ticker import MaxNLocator
+
+    figure, all_axes = new(NARROW * len(parts) / 1.4, 2.3, len(parts))
+    for axes, (lines, x, y) in zip(all_axes, parts, strict=True):
+        for line in lines:
+            axes.plot(*zip(*line.points, strict=True), color=COLOURS[line.fold % len(COLOURS)], lw=0.9)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+    return figure
+
+
+def calibration(details: Details) -> Figure:
+    """Accuracy against confidence; the area of a dot is its share of the utterances."""
+    figure, (axes,) = new(NARROW, NARROW)
+    bins = np.array(details.reliability)
+    axes.plot((0, 100), (0, 100), color="#5b5b5b", lw=0.8, ls="--")
+    axes.plot(100 * bins[:, 0], 100 * bins[:, 1], color=COLOURS[0], lw=1)
+    axes.scatter(100 * bins[:, 0], 100 * bins[:, 1], s=10 + 300 * bins[:, 2], color=COLOURS[0])
+    axes.set_xlabel("confidence (%)")
+    axes.set_ylabel("accuracy (%)")
+    return figure
+
+
+def embedding(details: Details) -> Figure:
+    """t-SNE of the penultimate layer for one fold's test part, coloured by true class."""
+    seen = details.embedding
+    assert seen is not None
+    figure, (axes,) = new(NARROW, NARROW)
+    targets = np.array(seen.targets)
+    for k, name in enumerate(details.classes):
+        points = seen.points[targets == k]
+        axes.scatter(
+            points[:, 0], points[:, 1], s=8, marker=MARKS[k % len(MARKS)], color=COLOURS[k % len(COLOURS)], label=name
+        )
+    axes.axis("off")
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=7)
+    return figure

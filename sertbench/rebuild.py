@@ -1,0 +1,117 @@
+"""Work the leaderboards out anew from the bundles, and say where the published ones differ from that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from sertbench import bundle, leaderboard, verify
+from sertbench.errors import BundleError, StorageError
+from sertbench.leaderboard import KEY, Row, key_of, text_of
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The rows of all bundles, one per key, and what could not be used."""
+
+    rows: dict[str, list[Row]]  #   corpus -> rows, not yet ranked
+    left_out: tuple[str, ...]  #    a sentence for each bundle that gave no row
+
+
+def gather(runs: Path) -> Gathered:
+    """The rows that the bundles give. Of several bundles with the same key the newest counts, as in a run."""
+    newest: dict[tuple[str, ...], Row] = {}
+    left_out = []
+    for path in sorted(runs.glob("*/run.json")):
+        try:
+            row = leaderboard.row_of(bundle.load_run(path.parent), path.parent)
+            if not bundle.is_file_name(row["corpus"]):
+                raise BundleError(f"{path}: {row['corpus']!r} cannot be the name of a corpus")
+        except BundleError as error:
+            left_out.append(str(error))
+            continue
+        except (KeyError, TypeError, ValueError) as error:
+            left_out.append(f"{path} is damaged: {error!r} is missing or of the wrong kind")
+            continue
+        key = key_of(row, KEY)
+        old = newest.get(key)
+        if old is not None:
+            older, newer = sorted((old, row), key=lambda r: (r["date_utc"], r["row_id"]))
+            left_out.append(f"{older['bundle']}: {newer['bundle']} is a newer run of the same row")
+            row = newer
+        newest[key] = row
+    rows: dict[str, list[Row]] = {}
+    for row in sorted(newest.values(), key=lambda r: r["row_id"]):
+        rows.setdefault(row["corpus"], []).append(row)
+    return Gathered(rows, tuple(left_out))
+
+
+def derived(path: Path, rows: list[Row], runs: Path) -> list[Row]:
+    """A leaderboard as it should be: the bundles' rows, and the published rows whose bundle is not at hand."""
+    keys = {key_of(row, KEY) for row in rows}
+    kept = [r for r in leaderboard.read(path) if not bundle.at_hand(runs, r["bundle"]) and key_of(r, KEY) not in keys]
+    return leaderboard.ranked([*kept, *rows], runs)
+
+
+def rebuild(folder: Path, runs: Path) -> tuple[list[Path], list[str]]:
+    """Write every leaderboard that has bundles anew; gives the files, and what could not be used, in sentences."""
+    gathered = gather(runs)
+    notes, paths = list(gathered.left_out), []
+    for corpus, rows in sorted(gathered.rows.items()):
+        path = folder / f"{corpus}.csv"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / f".{path.name}.lock", timeout=60):
+                made = derived(path, rows, runs)
+                leaderboard.write(path, made)
+        except OSError as error:
+            raise StorageError(f"cannot write the leaderboard {path}: {error.strerror or error}") from error
+        lost = (row for row in made if not bundle.at_hand(runs, row["bundle"]))
+        notes += [f"{path.name}: {without_bundle(row)}, so it is kept without a rank" for row in lost]
+        paths.append(path)
+    return paths, notes
+
+
+def without_bundle(row: Row) -> str:
+    """The sentence for a row whose bundle is missing."""
+    return f"the bundle {row['bundle']} of {row['model']} ({row['row_id']}) is not at hand"
+
+
+def check(folder: Path, runs: Path) -> list[str]:
+    """Whatever in the published leaderboards is not what the bundles give, in sentences; empty if all is well."""
+    gathered = gather(runs)
+    names = sorted({*gathered.rows, *(path.stem for path in folder.glob("*.csv"))})
+    found = list(gathered.left_out)
+    for corpus in names:
+        found += differences(folder / f"{corpus}.csv", gathered.rows.get(corpus, []), runs)
+    return found
+
+
+def differences(path: Path, rows: list[Row], runs: Path) -> Iterator[str]:
+    """Where one published leaderboard differs from what the bundles give."""
+    published = leaderboard.read(path)
+    if not published and rows:
+        yield f"{path} is missing or empty; the bundles give {len(rows)} rows"
+        return
+    for row in rows:
+        yield from map(str, verify.verify_bundle(runs / row["bundle"]))
+    old = {r["row_id"]: r for r in published}
+    made = derived(path, rows, runs)
+    new = {r["row_id"]: r for r in made}
+    if len(old) < len(published):
+        yield f"{path.name}: a row stands there twice"
+    for row in published:
+        if row["row_id"] not in new:
+            yield f"{path.name}: the row {row['row_id']} ({row['model']}) is not the newest run of its kind"
+        elif not bundle.at_hand(runs, row["bundle"]):
+            yield f"{path.name}: {without_bundle(row)}"
+    for row_id, row in new.items():
+        if row_id not in old:
+            yield f"{path.name}: the row {row_id} ({row['model']}) of the bundle {row['bundle']} is missing"
+        elif bundle.at_hand(runs, row["bundle"]):
+            yield from map(str, verify.differing_cells(old[row_id], row))
+    if not set(old) ^ set(new) and [r["row_id"] for r in published] != [text_of(r["row_id"]) for r in made]:
+        yield f"{path.name}: the rows stand in another order"

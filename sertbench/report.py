@@ -1,0 +1,102 @@
+"""One folder of static HTML for a set of leaderboards: it works from the file system, offline, and without JavaScript.
+
+    index.html            boards, overview, optimism meter, comparison over corpora
+    models/, corpora/     a page per run whose bundle is at hand, and per corpus
+    data/                 the CSVs, byte for byte, and the bundles as zip files
+    assets/               style sheet and script
+
+The charts are inline SVG of our own (`svg`), not a plotting library: a library of megabytes would have to be loaded by
+every page, prints badly and says nothing to a screen reader. Everything that comes from a CSV or a bundle is escaped
+by the templates; file names are made by `report_view.slug`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from sertbench import __version__, svg
+from sertbench.errors import StorageError
+from sertbench.report_pages import corpus_values, index_values, model_values
+from sertbench.report_view import CHEATS, View
+
+ASSETS = Path(__file__).parent / "assets"
+MARK = ".sertbench-report"  # a folder with this file may be replaced
+BUNDLED = ("config.toml", "predictions.parquet", "split.parquet", "activations.parquet", "run.json")
+
+
+def write(view: View, out: Path) -> Path:
+    """Write the report; gives its index.html.
+
+    The folder appears in one step; an older report there is replaced. Raises StorageError if it holds anything else.
+    """
+    if out.exists() and not (out / MARK).exists() and (not out.is_dir() or any(out.iterdir())):
+        raise StorageError(f"{out} is there and is not a report: name another folder with --out")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as draft:
+        made = Path(draft) / "report"
+        fill(view, made)
+        if out.exists():
+            shutil.rmtree(out)
+        made.rename(out)
+    return out / "index.html"
+
+
+def fill(view: View, folder: Path) -> None:
+    """Write all files of a report into a new folder."""
+    for name in ("assets", "corpora", "data", "models"):
+        (folder / name).mkdir(parents=True)
+    for name in ("report.css", "report.js"):
+        shutil.copyfile(ASSETS / name, folder / "assets" / name)
+    pages = environment()
+    page(pages, folder / "index.html", "report_index.html.j2", "", index_values(view))
+    for corpus in view.corpora:
+        shutil.copyfile(corpus.csv, folder / "data" / f"{corpus.page}.csv")
+        path = folder / "corpora" / f"{corpus.page}.html"
+        page(pages, path, "report_corpus.html.j2", "../", corpus_values(corpus))
+        for table in corpus.tables:
+            for entry in table.entries:
+                if entry.folder is not None:
+                    zip_bundle(entry.folder, folder / "data" / f"{entry.page}.zip")
+                    path = folder / "models" / f"{entry.page}.html"
+                    page(pages, path, "report_model.html.j2", "../", model_values(view, corpus, table, entry))
+    (folder / MARK).write_text(f"sertbench {__version__}\n")
+
+
+def environment() -> Environment:
+    """The templates; everything is escaped, and a name that is not given is an error."""
+    made = Environment(
+        loader=FileSystemLoader(ASSETS),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["thousands"] = lambda text: f"{int(text):,}" if str(text).isdigit() else text
+    made.filters["breakable"] = lambda text: escape(text).replace("_", Markup("_<wbr>"))
+    made.globals["cheat_keys"] = [(name, svg.sample(k)) for k, name in enumerate(["honest", *CHEATS.values()])]
+    return made
+
+
+def page(pages: Environment, path: Path, template: str, root: str, values: Mapping[str, Any]) -> None:
+    """Render one page; `root` leads from it to the report's folder."""
+    text = pages.get_template(template).render(root=root, version=__version__, cheats=CHEATS, **values)
+    path.write_text(text, encoding="utf-8")
+
+
+def zip_bundle(folder: Path, path: Path) -> None:
+    """A bundle's published files; the same bundle gives the same bytes. Links are left out: they may lead anywhere."""
+    files = [folder / name for name in BUNDLED] + sorted((folder / "studies").glob("*.journal"))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
+        for file in files:
+            if file.is_file() and not file.is_symlink():
+                name = zipfile.ZipInfo(f"{path.stem}/{file.relative_to(folder).as_posix()}", (1980, 1, 1, 0, 0, 0))
+                name.compress_type = zipfile.ZIP_DEFLATED
+                target.writestr(name, file.read_bytes())

@@ -1,0 +1,95 @@
+"""Read leaderboards, find and verify their bundles: the view that a report and the plots show."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from sertbench import bundle, leaderboard, verify
+from sertbench.critical_difference import CriticalDifference, critical_difference
+from sertbench.errors import ConfigError, StorageError, few, unknown
+from sertbench.leaderboard import BOARDS, TABLE, key_of
+from sertbench.report_view import CorpusView, Entry, Table, View, fullest
+
+MOST_COMPARED = 40  # models that a critical-difference diagram can show
+
+
+def gather(leaderboards: Path, runs: Path, corpora: Sequence[str] = ()) -> View:
+    """Read the published tables and find their bundles.
+
+    Raises StorageError where a published number is not what its bundle gives: such a table is not drawn.
+    """
+    paths = {path.stem: path for path in sorted(leaderboards.glob("*.csv"))}
+    for name in corpora:
+        if name not in paths:
+            raise ConfigError(unknown("leaderboard", name, paths))
+    found: list[CorpusView] = []
+    n_missing = 0
+    for name in corpora or paths:
+        findings, missing = verify.verify_table(paths[name], runs)
+        if findings:
+            raise StorageError(
+                f"{paths[name]} is not what the bundles in {runs} give: {few(map(str, findings), 3)}. "
+                "`sertbench leaderboard` writes it anew"
+            )
+        n_missing += len(missing)
+        rows = leaderboard.read(paths[name])
+        if rows:
+            found.append(CorpusView(name, tables_of(rows, runs), paths[name]))
+    if not found:
+        raise ConfigError(
+            f"there is no leaderboard in {leaderboards}: `sertbench run` makes them. --leaderboards says where they lie"
+        )
+    comparison, reason = over_corpora(found)
+    return View(tuple(found), n_missing, comparison, reason)
+
+
+def tables_of(rows: Sequence[Mapping[str, str]], runs: Path) -> tuple[Table, ...]:
+    """The tables of a leaderboard file."""
+
+    def where(row: Mapping[str, str]) -> tuple[str, ...]:
+        return key_of(row, TABLE)
+
+    return tuple(table_of(list(members), runs) for _, members in groupby(sorted(rows, key=where), where))
+
+
+def table_of(rows: Sequence[Mapping[str, str]], runs: Path) -> Table:
+    """One table with its axis: from the least lower end to the greatest upper end, in tens."""
+    ranks = sorted({int(r["rank"]) for r in rows if r["rank"].isdigit()})
+    entries = []
+    for row in sorted(rows, key=lambda r: BOARDS.index(r["board"])):
+        rank = int(row["rank"]) if row["rank"].isdigit() else 0
+        tied = bool(rank) and sum(r["rank"] == row["rank"] for r in rows) > 1
+        tie = ranks.index(rank) if rank else -1
+        entries.append(Entry(row, bundle.at_hand(runs, row["bundle"]), tie, tied))
+    n_classes = sum(bool(v) for k, v in rows[0].items() if k and k.startswith("recall_"))
+    low = 10 * math.floor(min(float(r["uar_ci95_lo"]) for r in rows) / 10)
+    high = 10 * math.ceil(max(float(r["uar_ci95_hi"]) for r in rows) / 10)
+    name = hashlib.sha256(repr(key_of(rows[0], TABLE)).encode()).hexdigest()[:10]
+    return Table(f"t{name}", tuple(entries), max(0.0, low), min(100.0, max(high, low + 10)), 100 / max(n_classes, 1))
+
+
+def over_corpora(corpora: Sequence[CorpusView]) -> tuple[tuple[tuple[str, ...], CriticalDifference] | None, str]:
+    """Compare the models that have a ranked row on every corpus; else None and the sentence that says why not.
+
+    Of a corpus with several tables the one with the most ranked rows counts.
+    """
+    columns = []
+    for corpus in corpora:
+        ranked = [[e for e in t.entries if e.row["ranked"] == "1"] for t in corpus.tables]
+        if most := max(ranked, key=len):
+            columns.append(most)
+    models = set.intersection(*({e.row["model"] for e in c} for c in columns)) if columns else set()
+    names = tuple(sorted(models))
+    if len(names) > MOST_COMPARED:
+        return None, f"No critical-difference diagram: it can show {MOST_COMPARED} models, and there are {len(names)}."
+    uar = [fullest([e for e in c if e.row["model"] == name]).uar for name in names for c in columns]
+    try:
+        return (names, critical_difference(np.reshape(np.array(uar), (len(names), len(columns))))), ""
+    except ConfigError as error:
+        return None, f"No critical-difference diagram of the {len(names)} models with a ranked row everywhere: {error}."

@@ -1,0 +1,116 @@
+"""What a run is doing, from its progress.jsonl: on this machine, on a mounted folder, or from a pipe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from sertbench.bundle import is_file_name
+from sertbench.errors import ConfigError, few
+from sertbench.progress import EVENTS, duration
+
+SILENT = 120.0  # seconds without an event after which a watcher says so
+
+
+@dataclass(frozen=True)
+class State:
+    """A run as far as its events tell."""
+
+    fits: int = 0
+    done: int = 0
+    started: float = 0.0  #               seconds since 1970, as all times here
+    last: float = 0.0  #                  time of the last event
+    running: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # tag -> its last epoch
+    finished: tuple[Mapping[str, Any], ...] = ()  # the last fits
+    ended: bool = False
+
+    @property
+    def left(self) -> float | None:
+        """Expected seconds to the end of the fits, from those that are done; None before the first."""
+        return (self.last - self.started) / self.done * (self.fits - self.done) if self.done else None
+
+
+def after(state: State, event: Mapping[str, Any]) -> State:
+    """The state after one more event; an event of an unknown kind only moves the clock."""
+    state = replace(state, last=float(event.get("time", state.last)))
+    kind = event.get("event")
+    if kind == "start":
+        return State(fits=int(event["fits"]), started=state.last, last=state.last)
+    if "tag" in event:  # what comes from a file must not steer the terminal
+        event = {**event, "tag": "".join(c if c.isprintable() else "?" for c in str(event["tag"]))}
+    if kind == "epoch":
+        return replace(state, running={**state.running, event["tag"]: event})
+    if kind == "fit":
+        left = {tag: e for tag, e in state.running.items() if tag != event["tag"]}
+        finished = (*state.finished, event)[-5:]
+        return replace(state, running=left, finished=finished, done=int(event["done"]), fits=int(event["fits"]))
+    return replace(state, ended=True) if kind == "end" else state
+
+
+def read(lines: Iterable[str], state: State) -> State:
+    """The state after some lines; a line that is no event (a torn one of a killed run) is passed over."""
+    for line in lines:
+        try:
+            state = after(state, json.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return state
+
+
+def find(name: str | None, runs: Path) -> Path:
+    """The progress.jsonl of a run: a folder or file, a name within `runs`, or the run that moved last.
+
+    Raises ConfigError with the runs that there are.
+    """
+    there = sorted(runs.glob(f"*/{EVENTS}"), key=lambda path: path.stat().st_mtime)
+    candidates = [Path(name), Path(name) / EVENTS] if name else there[-1:]
+    if name and is_file_name(name):
+        candidates.append(runs / name / EVENTS)
+    for path in candidates:
+        if path.is_file():
+            return path
+    what = f"{name} has no {EVENTS}" if name else f"no run in {runs} has a {EVENTS}"
+    raise ConfigError(f"{what}. Runs that can be watched: {few((p.parent.name for p in reversed(there)), 8) or 'none'}")
+
+
+def lines_of(state: State, now: float) -> list[str]:
+    """The state in plain words."""
+    left = "" if state.ended or state.left is None else f", about {duration(state.left)} left"
+    lines = [f"{state.done} of {state.fits} fits{left}" + (", done" if state.ended else "")]
+    lines += [f"{tag}: epoch {e['epoch']} of {e['most']}, {figures(e)}" for tag, e in state.running.items()]
+    if not state.ended and now - state.last > SILENT:
+        lines.append(f"nothing heard for {duration(now - state.last)}: is the run still alive?")
+    return lines
+
+
+def figures(epoch: Mapping[str, Any]) -> str:
+    """What an epoch came to."""
+    speed = f", {epoch['rate']:.0f} utterances/s" if epoch.get("rate") else ""
+    return f"loss {epoch['loss']:.3f}, val UAR {100 * epoch['val_uar']:.1f}{speed}"
+
+
+def picture(state: State, name: str, now: float) -> RenderableType:
+    """The state as nested bars: all fits, and each running one."""
+    grid = Table.grid(padding=(0, 2))
+    bars: Sequence[tuple[str, int, int, str]] = [
+        (
+            "all fits",
+            state.done,
+            state.fits,
+            "" if state.left is None or state.ended else f"{duration(state.left)} left",
+        ),
+        *((f"  {tag}", e["epoch"], e["most"], figures(e)) for tag, e in state.running.items()),
+    ]
+    for label, done, total, note in bars:
+        grid.add_row(Text(label), ProgressBar(max(total, 1), done, width=30), f"{done}/{total}", Text(note))
+    ends = [Text(f"  {f['tag']}: val UAR {100 * f['val_uar']:.1f}", style="dim") for f in state.finished]
+    rest = [Text(line, style="yellow") for line in lines_of(state, now)[1 + len(state.running) :]]
+    return Group(Text(name, style="bold"), grid, *ends, *rest)

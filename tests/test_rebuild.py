@@ -1,0 +1,198 @@
+"""`sertbench leaderboard`: rebuilding from bundles, checking what is published, and tables for papers."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sertbench import export, leaderboard, rebuild
+from sertbench.cli import main
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def folders(tmp_path: Path, made_bundle) -> tuple[Path, Path]:
+    """Two corpora, a diagnostic among them, and their published tables."""
+    runs, boards = tmp_path / "runs", tmp_path / "boards"
+    made_bundle(runs, "strong", "one", 0.9, 1)
+    made_bundle(runs, "weak", "one", 0.2, 2, trials=3)
+    made_bundle(runs, "guess", "one", 0.0, 3, changes={"model": {"diagnostic": True, "n_parameters": 0}})
+    made_bundle(runs, "strong", "two", 0.8, 4)
+    assert call("leaderboard", runs, boards) == 0
+    return runs, boards
+
+
+def call(command: str, runs: Path, boards: Path, *more: str) -> int:
+    return main([command, "--runs", str(runs), "--leaderboards", str(boards), *more])
+
+
+def test_every_table_is_rebuilt_ranked_and_passes_its_own_check(folders) -> None:
+    runs, boards = folders
+
+    rows = leaderboard.read(boards / "one.csv")
+
+    assert [(r["model"], r["rank"], r["board"]) for r in rows] == [
+        ("strong", "1", "main"), ("weak", "2", "main"), ("guess", "", "diagnostic"),
+    ]  # fmt: skip
+    assert len(leaderboard.read(boards / "two.csv")) == 1
+    assert call("leaderboard", runs, boards, "--check") == 0
+    assert main(["verify", str(boards / "one.csv"), "--runs", str(runs)]) == 0
+
+
+def test_rebuilding_again_changes_no_byte_and_mends_an_edited_table(folders) -> None:
+    runs, boards = folders
+    path = boards / "one.csv"
+    whole = path.read_bytes()
+    path.write_text(path.read_text().replace("strong", "str0ng"))
+    call("leaderboard", runs, boards)
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("column", ["uar_pooled_mean", "rank", "model", "n_params", "board"])
+def test_check_names_the_cell_that_was_edited_and_writes_nothing(folders, capsys, column: str) -> None:
+    runs, boards = folders
+    path = boards / "one.csv"
+    rows = leaderboard.read(path)
+    rows[0][column] = "diagnostic" if column == "board" else "99.99"
+    leaderboard.write(path, rows)
+    edited = path.read_bytes()
+
+    assert call("leaderboard", runs, boards, "--check") == 1
+
+    assert f"{column} is" in capsys.readouterr().out
+    assert path.read_bytes() == edited
+
+
+def test_check_names_missing_foreign_and_doubled_rows(folders, capsys, made_bundle) -> None:
+    runs, boards = folders
+    path = boards / "one.csv"
+    rows = leaderboard.read(path)
+    leaderboard.write(path, [*rows[1:], rows[2]])
+    shutil.rmtree(runs / leaderboard.read(boards / "two.csv")[0]["bundle"])
+    (boards / "three.csv").write_text("")
+    made_bundle(runs, "new", "three", 0.5, 9)
+
+    assert call("leaderboard", runs, boards, "--check") == 1
+
+    said = capsys.readouterr().out
+    assert re.search(r"one\.csv: the row \w+ \(strong\) of the bundle \S+ is missing", said)
+    assert "one.csv: a row stands there twice" in said
+    assert re.search(r"two\.csv: the bundle \S+ of strong \(\w+\) is not at hand", said)
+    assert "three.csv is missing or empty" in said
+
+
+def test_check_works_the_figures_out_again_from_the_predictions(folders, capsys) -> None:
+    runs, boards = folders
+    place = runs / leaderboard.read(boards / "two.csv")[0]["bundle"]
+    run = json.loads((place / "run.json").read_text())
+    run["figures"]["wa"] = 99.0
+    (place / "run.json").write_text(json.dumps(run))
+    call("leaderboard", runs, boards)
+    assert call("leaderboard", runs, boards, "--check") == 1
+    assert "wa is '99.00'" in capsys.readouterr().out
+
+
+def test_the_newest_run_of_a_row_counts_and_the_older_is_named(folders, capsys, made_bundle) -> None:
+    runs, boards = folders
+    newer = made_bundle(runs, "strong", "two", 0.5, 8, date="2026-02-01T00:00:00+00:00")
+    assert call("leaderboard", runs, boards) == 1
+    assert [r["bundle"] for r in leaderboard.read(boards / "two.csv")] == [newer.name]
+    assert f"{newer.name} is a newer run of the same row" in capsys.readouterr().out
+
+
+def test_a_row_without_its_bundle_is_kept_and_named(folders, capsys) -> None:
+    runs, boards = folders
+    gone = next(r for r in leaderboard.read(boards / "one.csv") if r["model"] == "strong")
+    shutil.rmtree(runs / gone["bundle"])
+    assert call("leaderboard", runs, boards) == 1
+    assert [(r["model"], r["rank"]) for r in leaderboard.read(boards / "one.csv")][:2] == [
+        ("strong", ""),
+        ("weak", "1"),
+    ]
+    assert f"the bundle {gone['bundle']} of strong" in capsys.readouterr().out
+
+
+def test_a_damaged_bundle_and_a_corpus_named_like_a_path_are_left_out(tmp_path: Path, capsys, made_bundle) -> None:
+    runs, boards = tmp_path / "runs", tmp_path / "deep" / "boards"
+    made_bundle(runs, "good", "one", 0.9, 1)
+    made_bundle(runs, "bad", "../../escaped", 0.9, 2, folder="hostile")
+    (runs / "torn").mkdir()
+    (runs / "torn" / "run.json").write_text("{")
+    (runs / "empty").mkdir()
+    (runs / "empty" / "run.json").write_text("{}")
+
+    assert call("leaderboard", runs, boards) == 1
+
+    assert [p.name for p in tmp_path.rglob("*.csv")] == ["one.csv"]
+    said = capsys.readouterr().out.replace("\n", "")
+    assert all(word in said for word in ("'../../escaped' cannot be the name", "torn", "empty", "is damaged"))
+
+
+def test_no_bundles_no_boards_and_bad_options_are_errors_in_words(tmp_path: Path, capsys) -> None:
+    assert call("leaderboard", tmp_path / "runs", tmp_path / "boards") == 2
+    assert call("leaderboard", tmp_path / "runs", tmp_path / "boards", "--format", "latex") == 2
+    assert call("leaderboard", tmp_path / "runs", tmp_path / "boards", "--out", "x") == 2
+    assert capsys.readouterr().err.count("sertbench: error: ") == 3
+
+
+def test_a_cell_that_is_no_number_is_an_error_in_words(folders, capsys) -> None:
+    runs, boards = folders
+    rows = leaderboard.read(boards / "two.csv")
+    leaderboard.write(boards / "two.csv", [{**rows[0], "uar_ci95_lo": "nan"}])
+    assert call("leaderboard", runs, boards, "--format", "markdown") == 2
+    assert "uar_ci95_lo is 'nan', expected a number" in capsys.readouterr().err
+
+
+def test_markdown_has_a_table_per_board_with_its_caption(folders, capsys) -> None:
+    runs, boards = folders
+    capsys.readouterr()
+    assert call("leaderboard", runs, boards, "one", "--format", "markdown") == 0
+    text = capsys.readouterr().out
+    rows = leaderboard.read(boards / "one.csv")
+    lines = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")]
+    assert [line[1] for line in lines] == ["Model", "strong", "weak", "Model", "guess"]
+    strong = rows[0]
+    assert lines[1][0] == "1"
+    assert lines[1][2] == strong["uar_pooled_mean"]
+    assert lines[1][3] == rf"\[{strong['uar_ci95_lo']}, {strong['uar_ci95_hi']}\]"
+    assert f"Protocol pairs/1 ({strong['protocol_sha256'][:8]}), 3 folds, n = 72 utterances, 2 seeds" in text
+    assert "jackknife over speakers" in text
+    assert "Diagnostics." in text
+
+
+def test_latex_is_balanced_and_written_to_a_file(folders, tmp_path: Path, capsys) -> None:
+    runs, boards = folders
+    out = tmp_path / "table.tex"
+    assert call("leaderboard", runs, boards, "--format", "latex", "--out", str(out)) == 0
+    text = out.read_text()
+    for one in ("begin{table}", "end{table}", "toprule", "midrule", "bottomrule", "caption{", "label{tab:"):
+        assert text.count("\\" + one) == 3
+    assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
+    lines = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert {line.count(" & ") for line in lines} == {len(export.COLUMNS) - 1}
+    assert len(set(re.findall(r"\\label\{(.*?)\}", text))) == 3
+
+
+@pytest.mark.parametrize("name", [HOSTILE, r"a|b_c & 5 % of \input{x} $y$ #1 ~ ^ `z`", "two\nlines"])
+def test_hostile_names_are_text_in_every_format(tmp_path: Path, made_bundle, name: str) -> None:
+    runs = tmp_path / "runs"
+    made_bundle(runs, name, "one", 0.9, 1)
+    rebuild.rebuild(tmp_path / "boards", runs)
+    rows = leaderboard.read(tmp_path / "boards" / "one.csv")
+    assert rows[0]["model"] == name
+
+    markdown, latex = export.markdown(rows), export.latex(rows)
+
+    body = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert len(body) == 3
+    assert len(re.findall(r"(?<!\\)\|", body[2])) == len(export.COLUMNS) + 1
+    assert "<script" not in markdown
+    line = next(line for line in latex.splitlines() if line.startswith("1 & "))
+    assert len(re.findall(r"(?<!\\)&", line)) == len(export.COLUMNS) - 1
+    assert r"\input" not in latex
+    assert not re.search(r"(?<!\\)[%$#_]", line)

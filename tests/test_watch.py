@@ -1,0 +1,139 @@
+"""Progress as a run tells it: lines, events for programs, and `sertbench watch`."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from sertbench import watch
+from sertbench.cli import main
+from sertbench.errors import ConfigError
+from sertbench.fits import FitRecord
+from sertbench.progress import EVENTS, Display
+from sertbench.training import EpochEnd
+
+
+def shown(display: Display) -> str:
+    assert isinstance(display.console.file, io.StringIO)
+    return display.console.file.getvalue()
+
+
+def tell(folder: Path, *, quiet: bool = False, terminal: bool = False, ends: bool = True) -> Display:
+    """What a run with two fits tells: one is done, of the other an epoch."""
+    display = Display(Console(file=io.StringIO(), force_terminal=terminal, width=140), quiet=quiet)
+    display.log_to(folder / "log.txt")
+    display.expect({"fold 1": 100})
+    epoch = EpochEnd(1, 1.25, 0.5, 1.0, 0.001, 2.0)
+    with display.stage("features", 10) as advance:
+        advance(10)
+    try:
+        with display.fits(2):
+            display.epoch("fold 1, seed 0", epoch, 3)
+            display.fitted("fold 1, seed 0", FitRecord("aa", 1, 0.5, (epoch,), 4.0, 10))
+            display.epoch("fold 1, seed 1", epoch, 3)
+            if not ends:
+                raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        pass
+    if ends:
+        display.emit("end")
+    display.say("careful", urgent=True)
+    return display
+
+
+def test_events_are_json_lines_with_speed(tmp_path: Path) -> None:
+    tell(tmp_path)
+    events = [json.loads(line) for line in (tmp_path / EVENTS).read_text().splitlines()]
+    assert [e["event"] for e in events] == ["stage", "start", "epoch", "fit", "epoch", "end"]
+    assert events[2] | {"time": 0} == {
+        "time": 0, "event": "epoch", "tag": "fold 1, seed 0", "epoch": 1, "most": 3, "loss": 1.25, "val_uar": 0.5,
+        "rate": 50.0,
+    }  # fmt: skip
+    assert all(e["time"] > 1.7e9 for e in events)
+
+
+def test_without_a_terminal_there_is_a_line_per_fit_and_no_control_character(tmp_path: Path) -> None:
+    said = shown(tell(tmp_path))
+    assert "[1/2] fold 1, seed 0: val UAR 50.0 at epoch 1 of 1, in 4 s" in said
+    assert "\x1b" not in said
+
+
+def test_quiet_shows_what_is_urgent_and_logs_all(tmp_path: Path) -> None:
+    assert shown(tell(tmp_path, quiet=True, terminal=True)).strip() == "careful"
+    assert "[1/2] fold 1, seed 0" in (tmp_path / "log.txt").read_text()
+
+
+def test_on_a_terminal_the_bars_show_loss_score_and_speed(tmp_path: Path) -> None:
+    said = shown(tell(tmp_path, terminal=True))
+    assert "all fits" in said
+    assert "loss 1.250  val UAR 50.0  50 utt/s" in said
+
+
+def test_a_state_follows_from_the_events(tmp_path: Path) -> None:
+    tell(tmp_path, ends=False)
+    state = watch.read((tmp_path / EVENTS).read_text().splitlines(), watch.State())
+    assert (state.fits, state.done, state.ended) == (2, 1, False)
+    assert list(state.running) == ["fold 1, seed 1"]
+    lines = watch.lines_of(state, state.last)
+    assert lines[0].startswith("1 of 2 fits, about")
+    assert lines[1] == "fold 1, seed 1: epoch 1 of 3, loss 1.250, val UAR 50.0, 50 utterances/s"
+    assert "is the run still alive?" in watch.lines_of(state, state.last + 1000)[-1]
+
+
+def test_a_run_that_was_started_again_begins_anew(tmp_path: Path) -> None:
+    tell(tmp_path, ends=False)
+    tell(tmp_path)
+    state = watch.read((tmp_path / EVENTS).read_text().splitlines(), watch.State())
+    assert (state.done, state.ended) == (1, True)
+
+
+@pytest.mark.parametrize("line", ["", "{", "[]", "3", '{"event": "epoch"}', '{"event": "start", "fits": "x"}', "null"])
+def test_a_torn_or_foreign_line_is_passed_over(line: str) -> None:
+    before = watch.State(fits=3, done=1)
+    assert watch.read([line], before) == before
+
+
+def test_the_picture_takes_hostile_tags_as_text(tmp_path: Path) -> None:
+    event = {
+        "time": 1.0,
+        "event": "epoch",
+        "tag": "[red]fold[/] \x1b[2J",
+        "epoch": 1,
+        "most": 2,
+        "loss": 1.0,
+        "val_uar": 0.5,
+    }
+    state = watch.read([json.dumps({"event": "start", "fits": 2}), json.dumps(event)], watch.State())
+    console = Console(file=io.StringIO(), width=140, force_terminal=True)
+    console.print(watch.picture(state, "[bold]name", 2.0))
+    said = console.file.getvalue()
+    assert "[bold]name" in said
+    assert "[red]fold[/]" in said
+    assert "\x1b[2J" not in said
+
+
+def test_watch_says_how_a_finished_run_stands(tmp_path: Path, capsys) -> None:
+    tell(tmp_path / "runs" / "one")
+    for name in ("one", str(tmp_path / "runs" / "one"), str(tmp_path / "runs" / "one" / EVENTS)):
+        assert main(["watch", name, "--runs", str(tmp_path / "runs")]) == 0
+        assert "1 of 2 fits, done" in capsys.readouterr().out
+    assert main(["watch", "--once", "--runs", str(tmp_path / "runs")]) == 0
+
+
+def test_watch_reads_a_pipe(tmp_path: Path, capsys, monkeypatch) -> None:
+    tell(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO((tmp_path / EVENTS).read_text()))
+    assert main(["watch", "-"]) == 0
+    assert "1 of 2 fits, done" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_a_run_that_cannot_be_watched_is_named_with_those_that_can(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no run in .* has a progress\.jsonl"):
+        watch.find(None, tmp_path)
+    tell(tmp_path / "one")
+    with pytest.raises(ConfigError, match=r"\.\./one has no progress\.jsonl. Runs that can be watched: one"):
+        watch.find("../one", tmp_path)
