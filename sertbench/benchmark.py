@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from sertbench import bundle, cost, gate, leaderboard, optimism
+from sertbench import bundle, cost, files, gate, leaderboard, optimism
 from sertbench import config as configs
 from sertbench import plan as plans
 from sertbench.config import RunConfig
@@ -42,8 +42,8 @@ def run(config: RunConfig, display: Display, *, dry: bool = False) -> Outcome | 
         return publish(plan, with_optimism(plan, bundle.load_run(plan.folder), display))
     price = cost.cost(plan)
     if not dry:
-        bundle.ensure_writable(plan.folder)
-        bundle.ensure_writable(Path(plan.config.leaderboards))
+        files.ensure_writable(plan.folder)
+        files.ensure_writable(Path(plan.config.leaderboards))
         display.log_to(plan.folder / "log.txt")
     display.pairs("plan", cost.describe(plan, price))
     if dry:

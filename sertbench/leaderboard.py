@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from sertbench import bundle
+from sertbench import bundle, files
 from sertbench.errors import StorageError
 from sertbench.results import Predictions
 
@@ -106,7 +106,7 @@ def row_of(run: Mapping[str, Any], folder: Path) -> Row:
         "protocol_sha256": protocol["sha256"],
         "model_code_sha256": model["source_sha256"],
         "predictions_sha256": run["files"]["predictions.parquet"],
-        "run_json_sha256": bundle.file_sha256(folder / "run.json"),
+        "run_json_sha256": files.sha256(folder / "run.json"),
         "licence": corpus["licence"],
     }
 
@@ -170,7 +170,7 @@ def write(path: Path, rows: Sequence[Row]) -> None:
     writer = csv.DictWriter(out, header(rows), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows({k: text_of(v) for k, v in row.items()} for row in rows)
-    bundle.write_text(path, out.getvalue())
+    files.write_text(path, out.getvalue())
 
 
 def key_of(row: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:

@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from sertbench import bundle, duplicates, gate, plugins
 from sertbench import config as configs
 from sertbench import corpus as corpora
+from sertbench import duplicates, files, gate, plugins
 from sertbench.config import RunConfig
 from sertbench.corpus import Corpus, LabelSet, Manifest
 from sertbench.errors import ConfigError, ProtocolError, few, unknown
@@ -113,7 +113,7 @@ def near_copies(manifest: Manifest, channel: str, cache: Path, display: Display)
     with display.stage("looking for copied audio", len(paths)) as advance:
         prints = duplicates.fingerprint_all(paths, manifest.audio_sha256, channel, cache, advance)
         pairs = [(i, j) for i, j, _ in duplicates.near_duplicates(prints, manifest.seconds)]
-    bundle.write_text(path, json.dumps(pairs))
+    files.write_text(path, json.dumps(pairs))
     return pairs
 
 
