@@ -93,7 +93,7 @@ def capture(
         "schedule": schedule.state_dict(),
         "rng": json.dumps(rng.bit_generator.state),
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,  # type: ignore[no-untyped-call]
     }
 
 

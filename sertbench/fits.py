@@ -206,7 +206,8 @@ def run_prediction(task: PredictionTask, report: Report) -> tuple[np.ndarray, fl
     del report
     test = hashlib.sha256(np.ascontiguousarray(task.test, dtype=np.int64).tobytes()).hexdigest()[:16]
     path = task.fit.folder / task.fit.identity() / f"test-{test}.npz"
-    with suppress(OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile), np.load(path) as kept:
+    with suppress(OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile), path.open("rb") as file:
+        kept = np.load(file)
         return kept["probabilities"], float(kept["seconds"])
     started = time.perf_counter()
     torch.set_num_threads(1)

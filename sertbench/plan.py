@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import optuna
 import torch
 
 from sertbench import config as configs
@@ -23,7 +24,9 @@ from sertbench.model import Recipe
 from sertbench.plugins import LoadedModel
 from sertbench.progress import Display
 from sertbench.protocols import Protocol, Split
+from sertbench.resources import workers_that_fit
 from sertbench.training import Compute
+from sertbench.tuning import TUNING_VERSION
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ def make(config: RunConfig, display: Display) -> Plan:
         "model": [model.name, model.source_sha256],
         "recipe": asdict(recipe),
         "budget": [config.trials, config.seeds],
+        "tuning": [TUNING_VERSION, optuna.__version__] if config.trials else [],
         "compute": asdict(compute),
         "torch": torch.__version__,
         "manifest": manifest.sha256,
@@ -88,7 +92,8 @@ def make(config: RunConfig, display: Display) -> Plan:
         "shuffled": config.shuffle_labels,
     }
     row_id = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:10]
-    workers = config.workers or (1 if compute.device == "cuda" else len(os.sched_getaffinity(0)))
+    at_once = torch.cuda.device_count() if compute.device == "cuda" else workers_that_fit(len(os.sched_getaffinity(0)))
+    workers = config.workers or at_once
     folder = Path(config.runs) / f"{name}-{model.name}-{protocol.name}-{row_id}"
     return Plan(
         full, model, corpus, name, label_set, manifest, protocol, split, overlaps, leaky,

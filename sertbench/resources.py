@@ -61,7 +61,7 @@ def with_less_memory(work: Callable[[int], Result], most: int, parts: int = 1) -
                 raise
         parts *= 2
         gc.collect()  # outside of `except`, which would hold on to what ran out of memory
-        if torch.cuda.is_initialized():
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.empty_cache()
 
 

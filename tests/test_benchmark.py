@@ -135,7 +135,8 @@ def test_a_run_ends_in_a_row_and_a_whole_bundle(place: Path, capsys: pytest.Capt
     assert np.allclose(frame[["p_high", "p_low"]].sum(axis=1), 1)
     written = json.loads((bundle / "run.json").read_text())
     assert len(written["test_reads"]) == 8
-    assert all(read["read_at"] >= written["frozen"][0]["frozen_at"] for read in written["test_reads"])
+    frozen = {f["fold"]: f["frozen_at"] for f in written["frozen"]}
+    assert all(read["read_at"] >= frozen[read["fold"]] for read in written["test_reads"])
     assert main(["verify", str(bundle)]) == 0
     assert main(["verify", "leaderboards/tones.csv"]) == 0
 

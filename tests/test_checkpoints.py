@@ -210,7 +210,9 @@ def greedy(limit: int) -> str:
         .replace("nn.BatchNorm1d(rows), nn.Dropout(0.4), ", "")
         .replace(
             "        return self.layers",
-            f"        if self.training and len(x) > {limit}:\n            raise MemoryError('no more')\n        return self.layers",
+            f"        if self.training and len(x) > {limit}:\n"
+            "            raise MemoryError('no more')\n"
+            "        return self.layers",
         )
     )
 
