@@ -8,6 +8,7 @@ folders (runs, cache, corpus, plug-ins) under the same names, and have the same 
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 import uuid
@@ -209,6 +210,8 @@ def slurm_options(text: str) -> dict[str, Any]:
             if not value.isdigit() or int(value) < 1:
                 raise ConfigError(f"--slurm {item}: expected a whole number of at least 1")
             arguments["job_cpu"] = int(value)
+        elif name == "memory" and not re.fullmatch(r"\d+(\.\d+)?\s*[KMGT]i?B", value):
+            raise ConfigError(f"--slurm {item}: expected such as memory=8GB")
         else:
             arguments[SLURM[name]] = value
     if any(directive.startswith("--gres=gpu") for directive in directives):
