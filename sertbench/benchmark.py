@@ -57,9 +57,11 @@ def run(config: RunConfig, display: Display, *, dry: bool = False) -> Outcome | 
     if job.finished and not config.optimism:
         with executors.make(1) as idle:
             return complete(job, idle, display)
-    with status.tracked(config, job.plan.folder):
-        with executors.open_runner(config, job.plan.workers, job.plan.compute.device) as runner:
-            return complete(job, runner, display)
+    with (
+        status.tracked(config, job.plan.folder),
+        executors.open_runner(config, job.plan.workers, job.plan.compute.device) as runner,
+    ):
+        return complete(job, runner, display)
 
 
 def prepare(config: RunConfig, display: Display, *, dry: bool) -> Job:

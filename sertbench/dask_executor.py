@@ -19,7 +19,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sertbench.errors import ConfigError, TrainingError, WorkerError, few, unknown
+from sertbench.errors import ConfigError, SertbenchError, TrainingError, WorkerError, few, unknown
 from sertbench.executors import BEGUN, Report, Result, Runner, Task, Work, WorkerDiedError
 
 if TYPE_CHECKING:
@@ -57,7 +57,12 @@ def call(work: Work[Task, Result], task: Task, job: str) -> Result:
 
     with _one_at_a_time:
         report(BEGUN)
-        return work(task, report)
+        try:
+            return work(task, report)
+        except SertbenchError:
+            raise
+        except Exception as error:
+            raise TrainingError(f"{type(error).__name__}: {error}") from error
 
 
 class Dask:
@@ -106,8 +111,11 @@ class Dask:
             future.set_exception(
                 WorkerError("the Dask scheduler is gone, or dropped the fit. Type the same command again")
             )
-        except Exception as error:  # noqa: BLE001 - the work's own, raised where it is waited for
+        except SertbenchError as error:
             future.set_exception(error)
+        except Exception as error:  # noqa: BLE001 - raised where it is waited for
+            said = f"a Dask worker cannot run fits: {error}. It needs the same sertbench, torch and folders as here"
+            future.set_exception(WorkerError(said))
 
     def _hear(self, message: tuple[float, Mapping[str, Any]]) -> None:
         """An event of a fit: its `BEGUN`, or the end of an epoch."""

@@ -34,6 +34,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 TUNING_VERSION = 2  # raised whenever the same scores give other choices
 BATCH = 4  #          trials that are asked together, whatever the number of workers: it is part of the method
+MARK = "sertbench:batches"  # an attribute of the study, written after each whole batch
 STARTUP_TRIALS = 4  # trials before the sampler models the scores and before anything is pruned
 FINALIST_SHARE = 3  # one trial in three is a finalist, at most
 MOST_FINALISTS = 3
@@ -79,23 +80,31 @@ def tune(cls: Model, fold: str, path: Path, n_trials: int, warm_up: int, evaluat
         study.enqueue_trial(published(cls))
     choices: dict[int, Choice] = {}
     for start in range(0, n_trials, BATCH):
+        numbers = range(start, min(start + BATCH, n_trials))
+        known = study.trials[start : numbers.stop]  # the whole batch or, but for the published trial, nothing
+        finished = bool(known) and known[0].state.is_finished()
         asked: list[optuna.trial.Trial] = []
-        for number in range(start, min(start + BATCH, n_trials)):
-            study.sampler = sampler(study_seed + number)
-            trial = resume(study, number)
+        for number in numbers:
+            trial: optuna.trial.BaseTrial
+            if finished:
+                trial = optuna.trial.FixedTrial(known[number - start].params)
+            else:
+                study.sampler = sampler(study_seed + number)
+                trial = study.ask()
+                asked.append(trial)
             choices[number] = cls.search_space(trial)
             if not choices[number]:
                 return Tuned({}, "fixed", (), ())
-            if isinstance(trial, optuna.trial.Trial):
-                asked.append(trial)
-        run_batch(study, asked, choices, thresholds(study.trials[:start], warm_up), evaluate)
+        if asked:
+            run_batch(study, asked, choices, thresholds(study.trials[:start], warm_up), evaluate)
+            study.set_user_attr(MARK, numbers.stop)
     return choose(study, choices, evaluate)
 
 
 def open_study(path: Path, name: str) -> Study:
     """The study of a journal: begun, or as a killed run left it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    mend(path)
+    cut_back(path)
 
     def study() -> Study:
         return optuna.create_study(
@@ -113,15 +122,25 @@ def open_study(path: Path, name: str) -> Study:
         return study()
 
 
-def mend(path: Path) -> None:
-    """Cut off the half line that a killed process may have left, and remove its lock: this is the only writer."""
+def cut_back(path: Path) -> None:
+    """Cut a journal back to the end of its last whole batch, and remove the lock of a killed process.
+
+    A batch depends on the batches before it alone, so it is asked for again as it was. A trial of which only a part was
+    written could not be: a sampler does not draw again what the journal holds, and would go on with other numbers.
+    """
     for lock in path.parent.glob(f"{path.name}.lock*"):
         lock.unlink(missing_ok=True)
-    if path.exists():
-        content = path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(path, whole)
+    if not path.exists():
+        return
+    size = whole = 0
+    for line in path.read_bytes().splitlines(keepends=True):
+        size += len(line)
+        if MARK.encode() in line and line.endswith(b"\n"):
+            whole = size
+    if whole == 0:
+        path.unlink()
+    elif whole < path.stat().st_size:
+        os.truncate(path, whole)
 
 
 def sampler(seed: int) -> optuna.samplers.TPESampler:
@@ -145,16 +164,6 @@ def published(cls: Model) -> Choice:
     parameters = inspect.signature(cls.__init__).parameters.values()
     values |= {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
     return {k: v for k, v in values.items() if isinstance(v, (bool, int, float, str))}
-
-
-def resume(study: Study, number: int) -> optuna.trial.BaseTrial:
-    """Trial `number`: asked anew, or taken up again where a killed run left it, or read back if it is finished."""
-    trials = study.trials
-    if number >= len(trials) or trials[number].state == TrialState.WAITING:
-        return study.ask()
-    if trials[number].state.is_finished():
-        return optuna.trial.FixedTrial(trials[number].params)
-    return optuna.trial.Trial(study, trials[number]._trial_id)
 
 
 def run_batch(

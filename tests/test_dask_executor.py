@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import os
 import signal
 import subprocess
@@ -112,8 +114,6 @@ class Cluster:
         deadline = time.monotonic() + 120
         while not self._file.exists() and time.monotonic() < deadline:
             time.sleep(0.1)
-        import json
-
         self.address = json.loads(self._file.read_text())["address"]
 
     def _start(self, what: str, *arguments: str) -> subprocess.Popen[bytes]:
@@ -126,9 +126,9 @@ class Cluster:
             str(self._file),
             *arguments,
         ]
-        process = subprocess.Popen(
-            command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        environment = {**os.environ, "PYTHONPATH": str(self._file.parent)}  # for `work`
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        process = subprocess.Popen(command, start_new_session=True, env=environment, **quiet)
         self._processes.append(process)
         return process
 
@@ -154,7 +154,9 @@ def cluster(tmp_path):
     made.close()
 
 
-# Work for the nodes; a module that they can import is not needed, because functions of a test travel by value.
+WORK = """
+from sertbench.errors import TrainingError
+from sertbench.training import EpochEnd
 
 
 def double(task, report):
@@ -162,22 +164,37 @@ def double(task, report):
     return 2 * task
 
 
+def crash(task, report):
+    raise ZeroDivisionError("deep down")
+
+
 def refuse(task, report):
     raise TrainingError("a sentence for the user")
+"""
+
+
+@pytest.fixture
+def work(tmp_path, monkeypatch):
+    """Work that the nodes can import."""
+    (tmp_path / "cluster_work.py").write_text(WORK)
+    monkeypatch.syspath_prepend(tmp_path)
+    return importlib.import_module("cluster_work")
 
 
 @pytest.mark.slow
-def test_a_cluster_runs_work_reports_and_keeps_errors(cluster):
+def test_a_cluster_runs_work_reports_and_keeps_errors(cluster, work):
     cluster.node()
     events = []
     with dask_executor.join(cluster.address, 60, gpu=False) as runner:
         assert runner.slots == 1
-        assert runner.run(double, 21, "tag", lambda tag, event: events.append((tag, event))) == 42
+        assert runner.run(work.double, 21, "tag", lambda tag, event: events.append((tag, event))) == 42
         with pytest.raises(TrainingError, match="a sentence for the user"):
-            runner.run(refuse, None, "tag")
+            runner.run(work.refuse, None, "tag")
+        with pytest.raises(TrainingError, match="ZeroDivisionError: deep down"):
+            runner.run(work.crash, None, "tag")
         runner.stop()
         with pytest.raises(StoppedError):
-            runner.run(double, 1, "tag")
+            runner.run(work.double, 1, "tag")
     assert events == [("tag", executors.BEGUN), ("tag", EpochEnd(1, 0.5, 0.5, 0.5, 0.1, 0.0))]
 
 
@@ -191,17 +208,17 @@ def test_a_cluster_without_workers_is_not_waited_for_for_ever(cluster):
 
 
 @pytest.mark.slow
-def test_a_cluster_that_loses_its_last_worker_is_not_waited_for_for_ever(cluster):
+def test_a_cluster_that_loses_its_last_worker_is_not_waited_for_for_ever(cluster, work):
     node = cluster.node("--no-nanny")
     with dask_executor.join(cluster.address, 60, gpu=False) as runner:
         runner._engine._seconds = 1.0
         cluster.kill(node)
         with pytest.raises(WorkerError, match="no Dask worker"):
-            runner.run(double, 1, "tag")
+            runner.run(work.double, 1, "tag")
 
 
 @pytest.mark.slow
-def test_fits_that_need_a_gpu_are_not_sent_where_there_is_none(cluster):
+def test_fits_that_need_a_gpu_are_not_sent_where_there_is_none(cluster, work):
     cluster.node()
     with pytest.raises(ConfigError, match="no Dask worker has one"), dask_executor.join(cluster.address, 60, gpu=True):
         pass
@@ -209,4 +226,4 @@ def test_fits_that_need_a_gpu_are_not_sent_where_there_is_none(cluster):
     with distributed.Client(cluster.address) as client:
         client.wait_for_workers(2, timeout=60)
     with dask_executor.join(cluster.address, 60, gpu=True) as runner:
-        assert runner.run(double, 4, "tag") == 8
+        assert runner.run(work.double, 4, "tag") == 8

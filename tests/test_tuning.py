@@ -437,3 +437,24 @@ def test_the_sampler_says_all_that_optuna_has_other_defaults_for(monkeypatch):
         "group": False,
         "constant_liar": True,
     }
+
+
+@pytest.mark.parametrize("calls", [1, 2, 4, 5, 7, 14, 17, 26])
+def test_a_study_that_is_killed_between_two_parameters_of_a_trial_is_the_same_study(tmp_path, monkeypatch, calls):
+    expected = study(tmp_path / "whole", 9, Scorer())
+    left = calls
+    plain = optuna.trial.Trial._suggest
+
+    def killed(self, *arguments):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise KeyboardInterrupt
+        return plain(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.trial.Trial, "_suggest", killed)
+        with pytest.raises(KeyboardInterrupt):
+            study(tmp_path / "stopped", 9, Scorer())
+
+    assert study(tmp_path / "stopped", 9, Scorer()) == expected
