@@ -226,6 +226,7 @@ def slurm_options(text: str) -> dict[str, Any]:
         arguments["worker_extra_args"] = ["--resources", "GPU=1"]
     return {
         **arguments,
+        "scheduler_options": {"dashboard": False},  # it would listen for everybody
         "job_extra_directives": directives,
         "job_script_prologue": [f"export {name}={value}" for name, value in worker_environment().items()],
     }
