@@ -59,9 +59,9 @@ def write_text(path: Path, text: str) -> None:
     write(path, lambda draft: draft.write_text(text, encoding="utf-8"))
 
 
-def remove_drafts(folder: Path) -> None:
-    """Remove what killed processes left in a folder. Only for one who holds the folder's lock."""
-    for draft in folder.glob(".*.draft"):
+def remove_drafts(folder: Path, name: str = "*") -> None:
+    """Remove drafts of files of this name that killed processes left. Only for one who holds the lock on them."""
+    for draft in folder.glob(f".{name}.*.draft"):
         with suppress(OSError):
             draft.unlink()
 

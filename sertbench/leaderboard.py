@@ -215,7 +215,7 @@ def add(folder: Path, row: Row, runs: Path) -> tuple[Path, list[Row]]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with files.locked(folder / f".{path.name}.lock", LOCK_SECONDS, busy):
-            files.remove_drafts(folder)
+            files.remove_drafts(folder, path.name)
             old = [r for r in read_or_rebuild(path, runs) if key_of(r, KEY) != key_of(row, KEY)]
             rows = ranked([*old, row], runs)
             write(path, rows)

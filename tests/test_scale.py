@@ -371,6 +371,7 @@ def many_writers(tmp_path: Path, writers: int, each: int) -> None:
         if path.exists():
             seen = leaderboard.read(path)
             assert all(None not in row and None not in row.values() for row in seen)
+        time.sleep(0.05)
     assert [process.exitcode for process in processes] == [0] * writers
     written = leaderboard.read(tmp_path / "boards" / "made.csv")
     assert sorted(row["model"] for row in written) == sorted(f"m{w}-{n}" for w in range(writers) for n in range(each))
