@@ -19,7 +19,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from sertbench import bundle
+from sertbench import files
 
 FILE = "activations.npy"  #  beside a fit's weights
 SEED = 0  #                  the seed whose networks are recorded
@@ -90,7 +90,7 @@ def save(folder: Path, found: np.ndarray | None) -> None:
         with draft.open("wb") as file:
             np.save(file, found)
 
-    bundle.write(folder / FILE, put)
+    files.write(folder / FILE, put)
 
 
 def collect(fits: Path, frozen: Sequence[Mapping[str, Any]], tested: Sequence[Sequence[str]]) -> pd.DataFrame | None:

@@ -12,16 +12,22 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from sertbench import activations, bundle, cost, exclusions, gate, leaderboard, optimism
+from sertbench import activations, bundle, cost, exclusions, executors, files, gate, leaderboard, optimism, status
 from sertbench import config as configs
 from sertbench import plan as plans
 from sertbench.config import RunConfig
 from sertbench.cost import Cost
 from sertbench.crossval import FoldOutcome, collect, cross_validate
+from sertbench.errors import BundleError, NewerBundleError
+from sertbench.executors import Runner
+from sertbench.fits import clean
 from sertbench.plan import Plan
 from sertbench.progress import Display
+from sertbench.resources import cache_limit, trim_cache
 from sertbench.results import Predictions, figures
 from sertbench.sealed import now
+
+LOCK_SECONDS = 5.0  # `sertbench status` holds a run's lock for an instant
 
 
 @dataclass(frozen=True)
@@ -33,40 +39,100 @@ class Outcome:
     rows: list[leaderboard.Row]
 
 
+@dataclass(frozen=True)
+class Job:
+    """A run that is ready to start."""
+
+    config: RunConfig  # as it was typed
+    plan: Plan
+    price: Cost
+    finished: bool  # it was done already: only its row is to be published
+
+
 def run(config: RunConfig, display: Display, *, dry: bool = False) -> Outcome | None:
     """Run a benchmark; a dry run shows the plan and gives None."""
-    started = time.monotonic()
-    plan = plans.make(config, display)
-    if bundle.is_whole(plan.folder) and not dry:
-        display.say(f"everything is done already: {plan.folder} (delete it to run again)")
-        return publish(plan, with_optimism(plan, bundle.load_run(plan.folder), display))
-    price = cost.cost(plan)
-    if not dry:
-        bundle.ensure_writable(plan.folder)
-        bundle.ensure_writable(Path(plan.config.leaderboards))
-        display.log_to(plan.folder / "log.txt")
-    display.pairs("plan", cost.describe(plan, price))
+    job = prepare(config, display, dry=dry)
     if dry:
         return None
-    display.expect({f"fold {fold.name}": len(fold.train) for fold in plan.split.folds})
-    outcomes = cross_validate(plan, price.n_fits, display)
-    predictions = collect(plan, outcomes)
-    record = record_of(plan, price, outcomes, predictions, time.monotonic() - started)
-    tested = [[plan.manifest.utterances[i].id for i in fold.test] for fold in plan.split.folds]
-    seen = activations.collect(Path(plan.config.runs) / "fits", record["frozen"], tested)
-    whole = bundle.save(plan.folder, configs.dump(plan.config), plan.split, predictions, record, plan.excluded, seen)
-    outcome = publish(plan, with_optimism(plan, whole, display))
+    if job.finished and not config.optimism:
+        with executors.make(1) as idle:
+            return complete(job, idle, display)
+    with (
+        status.tracked(config, job.plan.folder),
+        executors.open_runner(config, job.plan.workers, job.plan.compute.device) as runner,
+    ):
+        return complete(job, runner, display)
+
+
+def prepare(config: RunConfig, display: Display, *, dry: bool) -> Job:
+    """Plan a run and show the plan. Nothing is written by a dry run; otherwise whatever will be written, can be."""
+    plan = plans.make(config, display)
+    if not dry and finished(plan, display):
+        return Job(config, plan, Cost(0, 0, 0, 0.0), finished=True)
+    price = cost.cost(plan)
+    if not dry:
+        files.ensure_writable(plan.folder)
+        files.ensure_writable(Path(plan.config.leaderboards))
+        display.log_to(plan.folder)
+    display.pairs("plan", cost.describe(plan, price))
+    for warning in cost.shortages(plan, price):
+        display.say(f"warning: {warning}")
+    return Job(config, plan, price, finished=False)
+
+
+def finished(plan: Plan, display: Display) -> bool:
+    """Whether nothing is left to do. A bundle that is damaged or incomplete is written anew, from finished fits."""
+    if not bundle.is_whole(plan.folder):
+        return False
+    try:
+        run = bundle.load_run(plan.folder)
+        bundle.load_predictions(plan.folder, run)
+    except NewerBundleError:
+        raise
+    except (BundleError, KeyError) as error:
+        display.say(f"{error} It is written anew; finished fits are kept")
+        return False
+    return not run.get("failures")
+
+
+def complete(job: Job, runner: Runner, display: Display) -> Outcome:
+    """Do what a job is ready for. BusyError if another process is at the same run."""
+    plan = job.plan
+    busy = f"{plan.folder} is being written by another sertbench. `sertbench status` shows it: wait for it, or stop it"
+    with files.locked(plan.folder / ".lock", LOCK_SECONDS, busy):
+        if job.finished:
+            display.say(f"everything is done already: {plan.folder} (delete it to run again)")
+            run = bundle.load_run(plan.folder)
+        else:
+            files.remove_drafts(plan.folder)
+            clean(Path(plan.config.runs) / "fits")
+            run = execute(job, runner, display)
+        outcome = publish(plan, with_optimism(plan, run, runner, display))
     display.emit("end")
+    status.finish(job.config, plan.folder, outcome.row["unranked_reason"] if run.get("failures") else "")
+    trim_cache(configs.cache_folder(), cache_limit())
     return outcome
 
 
-def with_optimism(plan: Plan, run: dict[str, Any], display: Display) -> dict[str, Any]:
+def execute(job: Job, runner: Runner, display: Display) -> dict[str, Any]:
+    """Run all folds and write the bundle; gives the content of run.json."""
+    started, plan = time.monotonic(), job.plan
+    display.expect({f"fold {fold.name}": len(fold.train) for fold in plan.split.folds})
+    outcomes = cross_validate(plan, job.price.n_fits, runner, display)
+    predictions = collect(plan, outcomes)
+    record = record_of(plan, job.price, outcomes, predictions, time.monotonic() - started)
+    tested = [[plan.manifest.utterances[i].id for i in fold.test] for fold in plan.split.folds]
+    whole = not record.get("failures")
+    seen = activations.collect(Path(plan.config.runs) / "fits", record["frozen"], tested) if whole else None
+    return bundle.save(plan.folder, configs.dump(plan.config), plan.split, predictions, record, plan.excluded, seen)
+
+
+def with_optimism(plan: Plan, run: dict[str, Any], runner: Runner, display: Display) -> dict[str, Any]:
     """Add the optimism meter to a finished run, if it was asked for and is not there yet."""
-    if not plan.config.optimism or "optimism" in run:
+    if not plan.config.optimism or "optimism" in run or run.get("failures"):
         return run
-    return bundle.save_run(
-        plan.folder, {**run, "optimism": optimism.measure(plan, bundle.load_run(plan.folder), display)}
-    )
+    measured = optimism.measure(plan, bundle.load_run(plan.folder), runner, display)
+    return bundle.save_run(plan.folder, {**run, "optimism": measured})
 
 
 def record_of(
@@ -123,9 +189,14 @@ def record_of(
         "frozen": [asdict(o.sealed.frozen) for o in outcomes if o.sealed.frozen is not None],
         "test_reads": [read for o in outcomes for read in o.sealed.reads],
         "fits": [
-            {"fold": f.name, "seed": seed, **asdict(record)}
+            {"fold": f.name, "seed": seed, **record.lasting()}
             for f, o in zip(plan.split.folds, outcomes, strict=True)
             for seed, record in o.records.items()
+        ],
+        "failures": [
+            {"fold": f.name, "seed": seed, "reason": reason}
+            for f, o in zip(plan.split.folds, outcomes, strict=True)
+            for seed, reason in o.failures.items()
         ],
         "val_uar": round(100 * fmean(r.val_uar for r in records), 2),
         "timing": {

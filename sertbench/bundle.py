@@ -15,22 +15,20 @@ Every file is written beside its place and renamed into it, so that a killed run
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from sertbench import __version__, exclusions
-from sertbench.errors import BundleError, StorageError
+from sertbench import __version__, exclusions, files
+from sertbench.errors import BundleError, NewerBundleError
 from sertbench.protocols import ROLES, Split
 from sertbench.results import Predictions
 
@@ -39,50 +37,9 @@ EXCLUSIONS = "exclusions.txt"
 LIBRARIES = ("torch", "torchaudio", "numpy", "scipy", "scikit-learn", "optuna", "pandas", "soundfile", "soxr")
 
 
-def write(path: Path, save: Callable[[Path], object]) -> None:
-    """Let `save` write a draft beside `path`, then put it there in one step.
-
-    Raises StorageError for a folder that is full or read-only.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save(draft)
-        draft.replace(path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise StorageError(
-            f"cannot write {path}: {error.strerror or error}. Free some space, make the folder writable, "
-            "or choose another one with --runs and --leaderboards"
-        ) from error
-
-
-def ensure_writable(folder: Path) -> None:
-    """Make a folder, and StorageError if nothing can be written there: better now than after a night of training."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b"sertbench")
-    except OSError as error:
-        raise StorageError(
-            f"cannot write to {folder}: {error.strerror or error}. "
-            "Make it writable, or choose another folder with --runs and --leaderboards"
-        ) from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in one step."""
-    write(path, lambda draft: draft.write_text(text, encoding="utf-8"))
-
-
 def write_table(path: Path, frame: pd.DataFrame) -> None:
     """Write a Parquet table in one step."""
-    write(path, lambda draft: frame.to_parquet(draft, index=False))
-
-
-def file_sha256(path: Path) -> str:
-    """Hash of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    files.write(path, lambda draft: frame.to_parquet(draft, index=False))
 
 
 def split_table(split: Split) -> pd.DataFrame:
@@ -103,21 +60,21 @@ def save(
     """Write a whole bundle; gives run.json's content with the hashes of the other files."""
     names = ["config.toml", "split.parquet", "predictions.parquet"]
     if excluded:
-        write_text(folder / EXCLUSIONS, exclusions.write(excluded))
+        files.write_text(folder / EXCLUSIONS, exclusions.write(excluded))
         names.append(EXCLUSIONS)
-    write_text(folder / "config.toml", config)
+    files.write_text(folder / "config.toml", config)
     write_table(folder / "split.parquet", split_table(split))
     write_table(folder / "predictions.parquet", predictions.frame)
     if activations is not None:
         write_table(folder / "activations.parquet", activations)
         names.append("activations.parquet")
-    files = {name: file_sha256(folder / name) for name in names}
-    return save_run(folder, {"schema_version": SCHEMA_VERSION, **run, "files": files})
+    hashes = {name: files.sha256(folder / name) for name in names}
+    return save_run(folder, {"schema_version": SCHEMA_VERSION, **run, "files": hashes})
 
 
 def save_run(folder: Path, run: dict[str, Any]) -> dict[str, Any]:
     """Write run.json."""
-    write_text(folder / "run.json", json.dumps(run, indent=1, ensure_ascii=False, default=str) + "\n")
+    files.write_text(folder / "run.json", json.dumps(run, indent=1, ensure_ascii=False, default=str) + "\n")
     return run
 
 
@@ -136,15 +93,29 @@ def at_hand(runs: Path, name: str) -> Path | None:
     return runs / name if is_file_name(name) and is_whole(runs / name) else None
 
 
+def readable(folder: Path) -> dict[str, Any] | None:
+    """The content of run.json if this folder holds a bundle that can be read; otherwise None."""
+    try:
+        return load_run(folder)
+    except BundleError:
+        return None
+
+
 def load_run(folder: Path) -> dict[str, Any]:
     """The content of run.json. Raises BundleError when it is missing or not JSON."""
     path = folder / "run.json"
     try:
         run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        schema = int(run["schema_version"])
     except OSError as error:
         raise BundleError(f"{folder} is not a result bundle: {path.name}: {error.strerror}") from error
-    except json.JSONDecodeError as error:
-        raise BundleError(f"{path} is damaged: {error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{path} is damaged: {error!r}. Run its config.toml again: finished fits are kept") from error
+    if schema > SCHEMA_VERSION:
+        raise NewerBundleError(
+            f"{path} was written by a newer sertbench (schema {schema}; this one reads up to {SCHEMA_VERSION}). "
+            "Update with `pip install -U sertbench`"
+        )
     return run
 
 
@@ -153,7 +124,7 @@ def load_predictions(folder: Path, run: Mapping[str, Any]) -> Predictions:
     path = folder / "predictions.parquet"
     if not path.exists():
         raise BundleError(f"{folder}: predictions.parquet is missing")
-    if file_sha256(path) != run["files"]["predictions.parquet"]:
+    if files.sha256(path) != run["files"]["predictions.parquet"]:
         raise BundleError(f"{path} was altered: its hash is not the one in run.json")
     return Predictions(pd.read_parquet(path), tuple(run["corpus"]["classes"]))
 

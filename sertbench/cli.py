@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from typing import NoReturn
 
 from sertbench import __version__
 from sertbench.errors import SertbenchError
@@ -13,6 +17,7 @@ from sertbench.errors import SertbenchError
 # In the order of --help; each is a module of sertbench.commands.
 COMMANDS = (
     "run",
+    "status",
     "list",
     "new",
     "card",
@@ -32,6 +37,7 @@ EXAMPLES = """examples:
   sertbench run --model glam --dataset demo --trials 0        a first look, on a corpus that is made on the spot
   sertbench run --model glam --dataset iemocap --data DIR     tune, cross-validate and rank
   sertbench audit iemocap --data DIR                          is this copy of the corpus the published one?
+  sertbench run --models glam,cnn --datasets emodb,ravdess    a grid; `sertbench status` shows how far it is
   sertbench run --model my_model.py:MyNet --dataset emodb     your own architecture
   sertbench list models                                       what there is
 """
@@ -55,11 +61,37 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: a queue takes its machine back, say. What is at work is stopped first, as with Ctrl-C."""
+
+
+@contextmanager
+def ending_on_sigterm() -> Iterator[None]:
+    """Raise Terminated in the main thread when SIGTERM comes."""
+
+    def terminate(*_: object) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; gives the exit status: 0, 2 for what the user can mend, 130 for an interruption."""
+    """Run one command; gives the exit status.
+
+    0, 1 for what failed in part, 2 for what the user can mend, 130 for Ctrl-C, 143 for SIGTERM.
+    """
     options = parser().parse_args(arguments)
     try:
-        status: int = options.execute(options)
+        with ending_on_sigterm():
+            status: int = options.execute(options)
     except SertbenchError as error:
         print(f"sertbench: error: {error}", file=sys.stderr)
         return 2
@@ -70,9 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"sertbench: error: {where}{error.strerror or error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("sertbench: stopped. Finished fits are kept: the same command goes on from there.", file=sys.stderr)
-        return 130
+        return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
     return status
 
 

@@ -11,6 +11,8 @@ from typing import Any, get_type_hints
 
 from sertbench.errors import ConfigError, unknown
 
+EXECUTORS = ("auto", "processes", "dask", "slurm")
+
 
 def option(default: Any, text: str, *, least: int | None = None) -> Any:
     """A field with the sentence that --help shows, and the least value of a number."""
@@ -33,6 +35,10 @@ class RunConfig:
     device: str = option("auto", "auto, cpu or cuda")
     precision: str = option("auto", "auto, fp32 or bf16")
     workers: int | None = option(None, "fits at the same time (default: one per CPU core, one on a GPU)", least=1)
+    executor: str = option("auto", "auto (this machine), processes, dask or slurm")
+    scheduler: str | None = option(None, "address of the Dask scheduler, for --executor dask")
+    slurm: str = option("", "for --executor slurm, e.g. queue=gpu,walltime=04:00:00,memory=8GB,gres=gpu:1")
+    wait: int = option(600, "seconds to wait for a first worker of a cluster", least=1)
     shuffle_labels: bool = option(False, "control: shuffle the training and validation labels; must score at chance")
     optimism: bool = option(
         False, "also measure what the field's usual cheats would have scored (about four times the time)"
@@ -48,6 +54,8 @@ class RunConfig:
         hints = get_type_hints(RunConfig)
         for f in fields(self):
             check(f.name, getattr(self, f.name), hints[f.name], f.metadata["least"])
+        if self.executor not in EXECUTORS:
+            raise ConfigError(unknown("executor", self.executor, EXECUTORS))
         for name in ("model", "dataset"):
             if not getattr(self, name):
                 raise ConfigError(f"--{name} is missing. `sertbench list {name}s` shows what there is")
@@ -68,25 +76,26 @@ def load(path: Path | None, flags: Mapping[str, Any]) -> RunConfig:
 
     Raises ConfigError for a file that cannot be read, an unknown key, or a value that is not accepted.
     """
-    values: dict[str, Any] = {}
-    if path is not None:
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"--config {path}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"--config {path} is not TOML: {error}") from error
-    known = {f.name for f in fields(RunConfig)}
+    return RunConfig(**{**read(path), **flags})
+
+
+def read(path: Path | None, more: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The options of a TOML file, none without a file. ConfigError for a key that is no option and not in `more`."""
+    if path is None:
+        return {}
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--config {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {path} is not TOML: {error}") from error
+    known = {f.name for f in fields(RunConfig)} | set(more)
     for key in values:
         if key not in known:
             raise ConfigError(f"--config {path}: {unknown('option', key, known)}")
-    if (
-        path is not None
-        and isinstance(beside := values.get("accept_missing"), str)
-        and (path.parent / beside).is_file()
-    ):
+    if isinstance(beside := values.get("accept_missing"), str) and (path.parent / beside).is_file():
         values["accept_missing"] = str(path.parent / beside)  # as in a bundle, wherever it lies
-    return RunConfig(**{**values, **flags})
+    return values
 
 
 def dump(config: RunConfig) -> str:
@@ -104,4 +113,5 @@ def resolved(config: RunConfig, **values: Any) -> RunConfig:
 def cache_folder() -> Path:
     """Where decoded indexes, features and the demo corpus are kept: $SERTBENCH_CACHE, else ~/.cache/sertbench."""
     named = os.environ.get("SERTBENCH_CACHE")
-    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sertbench"
+    folder = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sertbench"
+    return folder.absolute()  # workers elsewhere have other working folders

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sertbench import config as configs
 from sertbench.errors import ConfigError, few
 from sertbench.feature_spec import SAMPLE_RATE
 from sertbench.feature_store import windows
@@ -16,9 +18,12 @@ from sertbench.guard import blaming, refuse_wrong_shape
 from sertbench.model import Estimator, NeuralModel
 from sertbench.plan import Plan
 from sertbench.progress import duration
+from sertbench.resources import available_memory, free_disk, workers_that_fit
 from sertbench.seeding import own_random_state
 from sertbench.training import Network, Normaliser, Part, make_optimiser, predict, train_epoch
 from sertbench.tuning import n_finalists
+
+SPARE_DISK = 500_000_000  # bytes that should stay free for tables, logs and everybody else
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,36 @@ def measure(cls: type[NeuralModel], plan: Plan) -> tuple[int, float, float]:
     return n_parameters, times[-1][0] / len(items), times[-1][1] / len(items)
 
 
+def where(plan: Plan) -> str:
+    """Where fits run, and how many at a time."""
+    if plan.config.executor == "dask":
+        return f"on the Dask cluster at {plan.config.scheduler}"
+    if plan.config.executor == "slurm":
+        return f"in up to {plan.workers} SLURM jobs"
+    return f"{plan.workers} at a time"
+
+
+def shortages(plan: Plan, price: Cost) -> list[str]:
+    """What this machine may have too little of for the plan, in words."""
+    found = []
+    recipe = plan.recipe
+    weights = 4 * price.n_parameters * price.n_fits
+    features = 0
+    if recipe.features is not None:
+        seconds = recipe.window or float(np.mean(plan.manifest.seconds))
+        features = 4 * price.n_items * recipe.features.rows * recipe.features.frames(round(seconds * SAMPLE_RATE))
+    for folder, needed, what in (
+        (Path(plan.config.runs), weights, "the fits"),
+        (configs.cache_folder(), features, "the features, unless they are there already"),
+    ):
+        if (free := free_disk(folder)) < needed * 1.1 + SPARE_DISK:
+            found.append(f"{free / 1e9:.1f} GB are free in {folder.absolute()}, and {what} take {needed / 1e9:.1f} GB")
+    workers, here = plan.workers, plan.config.executor in ("auto", "processes")
+    if here and plan.compute.device == "cpu" and workers > 1 and workers_that_fit(workers) < workers:
+        found.append(f"{available_memory() / 1e9:.1f} GB of memory are free, too little for {workers} workers")
+    return found
+
+
 def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
     """The plan as names and values, for the screen."""
     config, manifest, recipe, cls = plan.config, plan.manifest, plan.recipe, plan.model.cls
@@ -126,7 +161,7 @@ def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
         ("features", features),
         ("tuning", tuning),
         ("fits", f"{price.n_fits} of at most {recipe.epochs} epochs each; seeds per fold: {config.seeds}"),
-        ("computing", f"{plan.compute.device}, {plan.compute.precision}, {plan.workers} at a time"),
+        ("computing", f"{plan.compute.device}, {plan.compute.precision}, {where(plan)}"),
         ("expected", expected),
         ("result", f"{plan.folder}"),
     ]  # fmt: skip

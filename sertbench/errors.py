@@ -14,8 +14,11 @@ status 2. An exception that is not in this tree is a bug of sertbench's.
     ├── SealError            test data was asked for before the fold was frozen
     ├── TrainingError        a fit failed: non-finite loss, a wrong output shape
     │   └── WorkerError      a worker process died: it says nothing about the fit that it was at
+    │       └── StoppedError the run was told to stop
     └── StorageError         a folder or file cannot be read or written
+        ├── BusyError        another process is writing there
         └── BundleError      a result bundle is incomplete or was altered
+            └── NewerBundleError  a newer sertbench wrote it
 """
 
 from __future__ import annotations
@@ -72,12 +75,24 @@ class WorkerError(TrainingError):
     """A worker process died: it says nothing about the fit that it was at."""
 
 
+class StoppedError(WorkerError):
+    """The run was told to stop."""
+
+
 class StorageError(SertbenchError):
     """A folder or file cannot be read or written."""
 
 
+class BusyError(StorageError):
+    """Another process is writing there."""
+
+
 class BundleError(StorageError):
     """A result bundle is incomplete or was altered."""
+
+
+class NewerBundleError(BundleError):
+    """A newer sertbench wrote the bundle."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

@@ -1,7 +1,8 @@
-"""Where fits run: in this process, or in worker processes with one thread each.
+"""Where fits run: in this process, in worker processes, or on a cluster (see `dask_executor`). One runner for all.
 
-Both give the same numbers: a fit computes on one CPU thread wherever it runs. Tasks and results can be pickled; events
-of a running task come back through a queue and are handed to `on_event` in the driving process.
+The runner hands work to an engine, waits, passes events on, and tries again when a worker died. All engines give the
+same numbers: a fit computes on one CPU thread wherever it runs. An engine runs work at least once, so work must be safe
+to run twice (see `fits`). Tasks and results can be pickled.
 """
 
 from __future__ import annotations
@@ -11,89 +12,170 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
-from types import TracebackType
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for
 from typing import Any, Protocol, Self, TypeVar
 
-from sertbench.errors import WorkerError
-from sertbench.training import EpochEnd
+from sertbench.config import RunConfig
+from sertbench.errors import SertbenchError, StoppedError, TrainingError, WorkerError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-Work = Callable[[Task, Callable[[EpochEnd], None]], Result]
-OnEvent = Callable[[str, EpochEnd], None]
+Report = Callable[[Any], None]
+Work = Callable[[Task, Report], Result]
+OnEvent = Callable[[str, Any], None]
 
 STOPPED = "stopped before the end. Finished fits are kept: type the same command again"
-LAST_EVENTS = 2.0  # seconds to wait for events that are still on their way
+ATTEMPTS = 3  #    how often a fit may lose its worker process before it counts as failed
+WATCH = 2.0  #     seconds between two looks at whether there is still somebody to wait for
+BEGUN = "begun"  # the first event of any work
 
-_events: Any = None  # the queue of this worker process
+
+class WorkerDiedError(Exception):
+    """The process that was at it is gone. The runner tries again."""
 
 
-class Executor(Protocol):
-    """Runs `work(task, report)` somewhere; `tag` names the task in its events."""
+class Engine(Protocol):
+    """Somewhere where work is done."""
 
-    def run(self, work: Work[Task, Result], task: Task, tag: str) -> Result:
-        """Run and wait. May be called from several threads at once. WorkerError: abandoned before the end."""
+    attempts: int  # how often the runner submits work whose worker died
+
+    @property
+    def slots(self) -> int:
+        """How much is done at the same time."""
+
+    def submit(self, work: Work[Task, Result], task: Task, report: Report) -> Future[Result]:
+        """Begin `work(task, report)` as soon as a slot is free. Its future may raise WorkerDiedError."""
+
+    def watch(self) -> None:
+        """WorkerError when waiting has no sense any more."""
 
     def stop(self) -> None:
-        """Abandon what is running, and whatever is still asked for: each `run` ends in a WorkerError."""
+        """End what is running, within seconds."""
 
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         """Give threads and processes back."""
 
 
-class InProcess:
-    """One fit at a time, in one thread of this process (on a GPU, or with --workers 1)."""
+class Runner:
+    """Runs work on an engine and waits for it; safe to call from many threads."""
 
-    def __init__(self, on_event: OnEvent) -> None:
-        self._on_event = on_event
-        self._pool = ThreadPoolExecutor(1)
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         self._stopped = threading.Event()
 
-    def run(self, work: Work[Task, Result], task: Task, tag: str) -> Result:
-        """Run and wait."""
-        return self._pool.submit(self._call, work, task, tag).result()
+    @property
+    def slots(self) -> int:
+        """How many fits run at the same time."""
+        return self._engine.slots
 
-    def _call(self, work: Work[Task, Result], task: Task, tag: str) -> Result:
-        def report(event: EpochEnd) -> None:
-            self._go_on()
-            self._on_event(tag, event)
+    def run(self, work: Work[Task, Result], task: Task, tag: str, on_event: OnEvent = lambda *_: None) -> Result:
+        """Run `work(task, report)` somewhere and give its result; what it reports goes to `on_event(tag, event)`.
 
-        self._go_on()
-        return work(task, report)
+        The first event is `BEGUN`. Raises what the work raised, WorkerError when it lost its worker again and again,
+        StoppedError when it was abandoned.
+        """
 
-    def _go_on(self) -> None:
+        def report(event: Any) -> None:
+            if self._stopped.is_set():
+                raise StoppedError(STOPPED)
+            on_event(tag, event)
+
+        for _ in range(self._engine.attempts):
+            if self._stopped.is_set():
+                raise StoppedError(STOPPED)
+            future = self._engine.submit(work, task, report)
+            while not wait([future], WATCH).done:
+                if self._stopped.is_set() and not wait([future], WATCH).done:
+                    raise StoppedError(STOPPED)
+                self._engine.watch()
+            try:
+                return future.result()
+            except WorkerDiedError as error:
+                died: WorkerDiedError = error
         if self._stopped.is_set():
-            raise WorkerError(STOPPED)
+            raise StoppedError(STOPPED)
+        raise WorkerError(
+            f"{tag}: a worker process died each time that it was at this (killed, or out of memory?): {died}. "
+            "Finished fits are kept: type the same command again, if need be with fewer --workers"
+        ) from died
 
     def stop(self) -> None:
-        """Let the running fit end at its next epoch, and all others before they begin."""
+        """Abandon what is running, and whatever is still asked for: each `run` ends in a StoppedError."""
         self._stopped.set()
+        self._engine.stop()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._engine.close()
+
+
+@contextmanager
+def ended_with(runner: Runner) -> Iterator[None]:
+    """Stop the runner when this is interrupted (Ctrl-C, SIGTERM): threads that wait for it would keep the process."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        runner.stop()
+        raise
+
+
+class InProcess:
+    """One fit at a time, in one thread of this process (on one GPU, or with --workers 1)."""
+
+    attempts = 1
+    slots = 1
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1)
+        self._thread: int | None = None
+
+    def submit(self, work: Work[Task, Result], task: Task, report: Report) -> Future[Result]:
+        """Queue it."""
+        return self._pool.submit(self._call, work, task, report)
+
+    def _call(self, work: Work[Task, Result], task: Task, report: Report) -> Result:
+        self._thread = threading.get_ident()
+        try:
+            report(BEGUN)
+            return work(task, report)
+        finally:
+            self._thread = None
+
+    def watch(self) -> None:
+        """Nothing can be lost on the way."""
+
+    def stop(self) -> None:
+        """Raise StoppedError in the thread at its next step, as Ctrl-C raises KeyboardInterrupt in the main one."""
+        if (thread := self._thread) is not None:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(StoppedError))
+
+    def close(self) -> None:
+        """End the thread."""
         self._pool.shutdown(cancel_futures=True)
 
 
-def start_worker(events: Any) -> None:
-    """Prepare a worker process: its queue, one thread, and an allocator that keeps its pages.
+class RemoteTraceback(Exception):  # noqa: N818 - it stands in tracebacks as their first part, as in concurrent.futures
+    """What a worker's traceback said, as the cause of the error that came over."""
 
-    Ctrl-C reaches all processes of a terminal: here it is the driving process's business, which stops its workers. If
-    that process is killed instead, its workers would wait for it for ever: they end with it.
+
+def serve(pipe: Connection, gpu: int | None) -> None:
+    """What a worker process runs: one piece of work after another, until the pipe or the driving process is gone.
+
+    Ctrl-C reaches all processes of a terminal: here it is the driving process's business, which stops its workers.
     Training frees and takes large blocks at each step; glibc would give them back to the system each time, and the page
     faults cost 5 to 10 % of a step.
     """
-    global _events
-    _events = events
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible_gpus()[gpu]  # before torch looks for devices
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()
     import torch
@@ -103,67 +185,149 @@ def start_worker(events: Any) -> None:
     if hasattr(libc, "mallopt"):
         for parameter, value in ((-3, 1 << 30), (-1, (1 << 31) - 1), (-2, 1 << 28)):  # mmap and trim threshold, top pad
             libc.mallopt(parameter, value)
+    while True:
+        try:
+            work, task = pipe.recv()
+            pipe.send(("event", BEGUN))
+            pipe.send(("result", work(task, lambda event: pipe.send(("event", event)))))
+        except (EOFError, BrokenPipeError):
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, the driving process raises it
+            text = "".join(traceback.format_exception(error))
+            known = error if isinstance(error, SertbenchError) else TrainingError(f"{type(error).__name__}: {error}")
+            pipe.send(("error", (known, text)))
+
+
+def visible_gpus() -> list[str]:
+    """The names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them; empty names are left out."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name.strip() for name in named.split(",") if name.strip()]
+    import torch
+
+    return [str(i) for i in range(torch.cuda.device_count())]
 
 
 def end_with_parent() -> None:
-    """Wait for the end of the driving process, then end this one."""
+    """Wait for the end of the driving process, then end this one: it would wait for that process for ever."""
     parent = multiprocessing.parent_process()
     assert parent is not None, "runs in worker processes only"
-    wait([parent.sentinel])
+    wait_for([parent.sentinel])
     os._exit(1)
 
 
-def call(work: Work[Task, Result], task: Task, tag: str) -> Result:
-    """What a worker process runs."""
-    return work(task, lambda event: _events.put((tag, event)))
+class Worker:
+    """One worker process and the pipe to it."""
+
+    def __init__(self, gpu: int | None) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(theirs, gpu), daemon=True)
+        self.process.start()
+        theirs.close()  # so that the pipe ends with the process
+
+    def call(self, work: Work[Task, Result], task: Task, report: Report) -> Result:
+        """Do one piece of work there; WorkerDiedError if the process ends before it."""
+        try:
+            self._pipe.send((work, task))
+            while True:
+                kind, content = self._pipe.recv()
+                if kind == "result":
+                    result: Result = content
+                    return result
+                if kind == "error":
+                    raise content[0] from RemoteTraceback(content[1])
+                report(content)
+        except (EOFError, ConnectionError) as error:
+            self.process.join()
+            raise WorkerDiedError(f"exit code {self.process.exitcode}") from error
+
+    def end(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.join()
+        self._pipe.close()
 
 
 class Workers:
-    """Worker processes, one fit and one thread each."""
+    """Worker processes of one thread each. Each belongs to a thread of this pool: one that dies takes only its own fit.
 
-    def __init__(self, count: int, on_event: OnEvent) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._queue = context.Queue()
-        self._stopped = threading.Event()
-        self._listener = threading.Thread(target=self._listen, args=(on_event,), daemon=True)
+    With GPUs, worker i has GPU i alone (one worker per GPU, or several that take turns).
+    """
+
+    attempts = ATTEMPTS
+
+    def __init__(self, count: int, gpus: int = 0) -> None:
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # inherited by the workers; torch here is set up already
-        self._pool = ProcessPoolExecutor(count, context, start_worker, (self._queue,))
+        self.slots = count
+        self._gpus = gpus
+        self._pool = ThreadPoolExecutor(count, "worker")
+        self._mine = threading.local()
+        self._lock = threading.Lock()
+        self._all: list[Worker] = []
+        self._numbers = iter(range(count))
+        self._closed = False
 
-    def _listen(self, on_event: OnEvent) -> None:
-        while (message := self._queue.get()) is not None:
-            on_event(*message)
+    def submit(self, work: Work[Task, Result], task: Task, report: Report) -> Future[Result]:
+        """Queue it for the next thread that is free."""
+        return self._pool.submit(self._call, work, task, report)
 
-    def run(self, work: Work[Task, Result], task: Task, tag: str) -> Result:
-        """Run in a worker and wait; WorkerError when the worker died."""
-        if self._stopped.is_set():
-            raise WorkerError(STOPPED)
+    def _call(self, work: Work[Task, Result], task: Task, report: Report) -> Result:
+        worker = self._worker()
         try:
-            future: Future[Result] = self._pool.submit(call, work, task, tag)
-            return future.result()
-        except BrokenProcessPool as error:
-            raise WorkerError(
-                "a worker process died (killed, or out of memory?). Finished fits are kept: type the same command "
-                "again, if need be with fewer --workers"
-            ) from error
+            return worker.call(work, task, report)
+        except (WorkerDiedError, StoppedError):
+            worker.end()
+            with self._lock:
+                self._all.remove(worker)
+            self._mine.worker = None
+            raise
 
-    def __enter__(self) -> Self:
-        self._listener.start()
-        return self
+    def _worker(self) -> Worker:
+        """The worker process of the current thread; a new one in place of one that died."""
+        worker: Worker | None = getattr(self._mine, "worker", None)
+        if worker is None:
+            with self._lock:
+                if self._closed:
+                    raise StoppedError(STOPPED)
+                if not hasattr(self._mine, "number"):
+                    self._mine.number = next(self._numbers)
+                worker = Worker(self._mine.number % self._gpus if self._gpus else None)
+                self._mine.worker = worker
+                self._all.append(worker)
+        return worker
+
+    def watch(self) -> None:
+        """A worker that dies ends its pipe, so nobody waits in vain."""
 
     def stop(self) -> None:
-        """End the worker processes."""
-        self._stopped.set()
-        for process in multiprocessing.active_children():
-            process.terminate()
+        """Kill the worker processes: nothing that they write is ever half-written."""
+        with self._lock:
+            self._closed = True
+            for worker in self._all:
+                worker.process.kill()
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """End threads and processes."""
         self._pool.shutdown(cancel_futures=True)
-        # A worker that died while it wrote an event holds the queue's lock for ever: then nothing more can be put.
-        self._queue.cancel_join_thread()
-        self._queue.put(None)
-        self._listener.join(timeout=LAST_EVENTS)
+        for worker in self._all:
+            worker.end()
 
 
-def make(workers: int, on_event: OnEvent) -> Executor:
-    """The executor for a number of simultaneous fits."""
-    return InProcess(on_event) if workers == 1 else Workers(workers, on_event)
+def make(workers: int, gpus: int = 0) -> Runner:
+    """The runner for a number of simultaneous fits on this machine."""
+    return Runner(InProcess() if workers == 1 else Workers(workers, gpus))
+
+
+def open_runner(config: RunConfig, workers: int, device: str) -> AbstractContextManager[Runner]:
+    """The runner that a configuration asks for. ConfigError, or WorkerError, when there is no such cluster."""
+    if config.executor in ("dask", "slurm"):
+        from sertbench import dask_executor
+
+        gpu = device == "cuda"
+        if config.executor == "dask":
+            return dask_executor.join(config.scheduler or "", config.wait, gpu)
+        return dask_executor.slurm(config.slurm, workers, config.wait, gpu)
+    if config.executor == "processes":
+        return Runner(Workers(workers, len(visible_gpus()) if device == "cuda" else 0))
+    return make(workers, len(visible_gpus()) if device == "cuda" else 0)

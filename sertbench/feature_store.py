@@ -77,6 +77,8 @@ class FeatureStore:
             if (meta["version"], meta["bytes"]) != (FEATURES_VERSION, _sizes(folder)):
                 raise ValueError("cut short, or of another version")
             F, T = meta["input_shape"]
+            with suppress(OSError):
+                os.utime(folder / "meta.json")  # when it was last used (see resources.trim_cache)
             return cls(folder, (F, T), np.load(folder / "first.npy"), np.load(folder / "frames.npy"))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StorageError(f"{folder} holds no complete features ({error}). Run again to compute them") from error

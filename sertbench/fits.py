@@ -1,17 +1,24 @@
 """A fit: the unit of work. Its identity is a hash of exactly what can change its result.
 
 A finished fit lies in a folder named by its identity, is published by one rename, and is never run twice, whichever run
-asks for it again. `run_fit` and `run_prediction` are what executors call.
+asks for it again; one that was damaged since is fitted again. A trial that was pruned is kept under a name of its own,
+since it is no fit. `run_fit` and `run_prediction` are what executors call; they may be called twice for the same task,
+in two places at once: the first publication is kept.
+
+    <runs>/fits/<identity>/    fit.json   weights.pt   test-<hash of the test part>.npz
+    <runs>/fits/.<identity>.checkpoint    of a long fit that is not finished
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
-import secrets
 import shutil
 import time
+import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -19,14 +26,19 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from sertbench import files
+from sertbench.checkpoints import Checkpoint
 from sertbench.errors import StorageError
 from sertbench.feature_store import FeatureStore
 from sertbench.fitting import Report, fit_estimator, fit_network, predict_test, refit_network, start_training
 from sertbench.guard import blaming
 from sertbench.model import Estimator, NeuralModel
+from sertbench.resources import with_less_memory
 from sertbench.seeding import own_random_state
 from sertbench.tasks import FitTask, PredictionTask
-from sertbench.training import EpochEnd, predict
+from sertbench.training import EpochEnd, Fitted, predict
+
+STALE = 24 * 3600  # seconds after which a draft was left by a killed process
 
 
 @dataclass(frozen=True)
@@ -40,17 +52,41 @@ class FitRecord:
     seconds: float
     n_parameters: int
     pruned: bool = False
-    reused: bool = False  # True: it was there already
+    batch_parts: int = 1  #  into how many parts each batch was cut, because memory had run out
+    reused: bool = False  #  True: it was there already
+    note: str = ""  #        what happened on the way, in words
+
+    def lasting(self) -> dict[str, Any]:
+        """What is kept of it: the same whether the run was interrupted or not."""
+        return {k: v for k, v in asdict(self).items() if k not in ("reused", "note")}
 
 
-def load_record(folder: Path, identity: str) -> FitRecord | None:
+def find(folder: Path, name: str) -> tuple[FitRecord | None, str]:
+    """The record of a finished fit, or None, and then in words what is damaged, if something is there."""
+    place = folder / name
+    try:
+        data = json.loads((place / "fit.json").read_text())
+        weights = data.pop("weights_sha256")
+        data["history"] = tuple(EpochEnd(**h) for h in data["history"])
+        record = FitRecord(**data)
+        if files.sha256(place / "weights.pt") != weights:
+            raise ValueError("weights.pt is not the file that was written")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, FileNotFoundError) and not place.exists():
+            return None, ""
+        reason = f"{Path(error.filename).name} is missing" if isinstance(error, FileNotFoundError) else str(error)
+        return None, f"{place} was damaged ({reason})"
+    return record, ""
+
+
+def load_record(folder: Path, name: str) -> FitRecord | None:
     """The record of a finished fit, or None."""
-    path = folder / identity / "fit.json"
-    if not path.exists():
-        return None
-    data = json.loads(path.read_text())
-    data["history"] = tuple(EpochEnd(**h) for h in data["history"])
-    return FitRecord(**data)
+    return find(folder, name)[0]
+
+
+def pruned_name(identity: str, stop_below: tuple[float, ...]) -> str:
+    """Under which name a pruned fit is kept: where it stopped depends on these thresholds."""
+    return f"{identity}-pruned-{hashlib.sha256(json.dumps(stop_below).encode()).hexdigest()[:8]}"
 
 
 def prune_in_hindsight(record: FitRecord, stop_below: tuple[float, ...]) -> FitRecord:
@@ -65,22 +101,33 @@ def prune_in_hindsight(record: FitRecord, stop_below: tuple[float, ...]) -> FitR
     return record
 
 
-def publish(folder: Path, record: FitRecord, state: Mapping[str, Any], name: str = "weights.pt") -> None:
-    """Put a finished fit into its folder in one step; if another process was faster, keep the other's."""
-    final = folder / record.identity
-    draft = folder / f".{record.identity}-{secrets.token_hex(4)}"
+def publish(folder: Path, record: FitRecord, state: Mapping[str, Any], name: str = "") -> None:
+    """Put a finished fit into its folder in one step; if another process was faster, keep the other's.
+
+    What is there but damaged is replaced. `name` is the identity unless given.
+    """
+    final = folder / (name or record.identity)
+    draft = files.draft_of(final)
     weights = io.BytesIO()  # torch's own writer does not raise OSError when the disk is full
     torch.save(dict(state), weights)
+    sha256 = hashlib.sha256(weights.getbuffer()).hexdigest()
     try:
         draft.mkdir(parents=True)
-        (draft / name).write_bytes(weights.getbuffer())
-        (draft / "fit.json").write_text(json.dumps(asdict(record), indent=1))
+        (draft / "weights.pt").write_bytes(weights.getbuffer())
+        (draft / "fit.json").write_text(json.dumps({**record.lasting(), "weights_sha256": sha256}, indent=1))
+        for path in (draft / "weights.pt", draft / "fit.json", draft):
+            files.sync(path)
         try:
             draft.rename(final)
         except OSError:
-            if not (final / "fit.json").exists():
+            if not final.is_dir():
                 raise
-            shutil.rmtree(draft)
+            if load_record(folder, final.name) is None:
+                final.rename(broken := files.draft_of(final))
+                draft.rename(final)
+                shutil.rmtree(broken, ignore_errors=True)
+            shutil.rmtree(draft, ignore_errors=True)
+        files.sync(folder)
     except OSError as error:
         shutil.rmtree(draft, ignore_errors=True)
         raise StorageError(
@@ -89,24 +136,32 @@ def publish(folder: Path, record: FitRecord, state: Mapping[str, Any], name: str
         ) from error
 
 
+def clean(folder: Path) -> None:
+    """Remove drafts that killed processes left a day ago or more, on whichever machine."""
+    for draft in folder.glob(".*.draft"):
+        with suppress(OSError):
+            if time.time() - draft.stat().st_mtime > STALE:
+                shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
+
+
 def run_fit(task: FitTask, report: Report) -> FitRecord:
     """Train, unless this fit is there already. On CPU a fit uses one thread, so that it is the same fit everywhere."""
     identity = task.identity()
-    done = load_record(task.folder, identity)
+    name_if_pruned = pruned_name(identity, task.stop_below)
+    done, damage = find(task.folder, identity)
     if done is not None:
         return prune_in_hindsight(replace(done, reused=True), task.stop_below)
+    if task.stop_below and (pruned := load_record(task.folder, name_if_pruned)) is not None:
+        return replace(pruned, reused=True)
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True, warn_only=task.compute.device == "cuda")
     started = time.perf_counter()
-    cls, recipe, arguments = task.resolve()
+    checkpoint = Checkpoint(task.folder / f".{identity}.checkpoint")
     with blaming(task.model):
-        if issubclass(cls, Estimator):
-            _, fitted = fit_estimator(task, cls, arguments)
-            n_parameters = 0
-        elif task.refit_epochs is not None:
-            fitted, n_parameters = refit_network(task, cls, recipe, arguments)
-        else:
-            fitted, n_parameters = fit_network(task, cls, recipe, arguments, report)
+        fitted, n_parameters, parts = fit(task, report, checkpoint)
+    notes = [f"{damage}, so it was fitted again" if damage else "", checkpoint.note]
+    if parts > 1:
+        notes.append(f"memory ran out: batches were cut into {parts} parts")
     record = FitRecord(
         identity,
         fitted.best_epoch,
@@ -115,20 +170,57 @@ def run_fit(task: FitTask, report: Report) -> FitRecord:
         time.perf_counter() - started,
         n_parameters,
         fitted.pruned,
+        parts,
+        note="; ".join(filter(None, notes)),
     )
-    if not fitted.pruned:
-        publish(task.folder, record, fitted.state)
+    publish(task.folder, record, {} if fitted.pruned else fitted.state, name_if_pruned if fitted.pruned else identity)
+    checkpoint.discard()
     return record
 
 
+def fit(task: FitTask, report: Report, checkpoint: Checkpoint) -> tuple[Fitted, int, int]:
+    """Do the work of a fit: the outcome, the number of parameters, and into how many parts batches were cut.
+
+    When memory runs out, the fit begins anew with half the batch at a time and the gradients added up.
+    """
+    cls, recipe, arguments = task.resolve()
+    if issubclass(cls, Estimator):
+        return fit_estimator(task, cls, arguments)[1], 0, 1
+
+    def attempt(parts: int) -> tuple[Fitted, int]:
+        if parts != checkpoint.parts:
+            checkpoint.discard()
+        if task.refit_epochs is not None:
+            return refit_network(task, cls, recipe, arguments, checkpoint, parts)
+        return fit_network(task, cls, recipe, arguments, report, checkpoint, parts)
+
+    (fitted, n_parameters), parts = with_less_memory(attempt, recipe.batch_size // 2, checkpoint.parts)
+    return fitted, n_parameters, parts
+
+
 def run_prediction(task: PredictionTask, report: Report) -> tuple[np.ndarray, float]:
-    """Class probabilities of the test utterances, (n_test, n_classes) float32, and the seconds that it took."""
+    """Class probabilities of the test utterances, (n_test, n_classes) float32, and the seconds that it took.
+
+    They are kept beside the fit, and read back if they are asked for again.
+    """
     del report
+    test = hashlib.sha256(np.ascontiguousarray(task.test, dtype=np.int64).tobytes()).hexdigest()[:16]
+    path = task.fit.folder / task.fit.identity() / f"test-{test}.npz"
+    with suppress(OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile), path.open("rb") as file:
+        kept = np.load(file)
+        return kept["probabilities"], float(kept["seconds"])
     started = time.perf_counter()
     torch.set_num_threads(1)
     with blaming(task.fit.model):
         probabilities = predict_test(task)
-    return probabilities, time.perf_counter() - started
+    seconds = time.perf_counter() - started
+
+    def save(draft: Path) -> None:
+        with draft.open("wb") as file:
+            np.savez(file, probabilities=probabilities, seconds=seconds)
+
+    files.write(path, save)
+    return probabilities, seconds
 
 
 def predict_every_epoch(task: PredictionTask, report: Report) -> np.ndarray:

@@ -11,15 +11,19 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from sertbench import activations
+from sertbench.checkpoints import Checkpoint
+from sertbench.errors import StorageError
 from sertbench.feature_store import FeatureStore
 from sertbench.groupnorm import GroupNormalised
 from sertbench.guard import refuse_wrong_shape
 from sertbench.model import Estimator, Examples, NeuralModel, Recipe
+from sertbench.resources import with_less_memory
 from sertbench.scores import score
 from sertbench.sealed import FeatureView
 from sertbench.seeding import own_random_state
 from sertbench.tasks import FitTask, PredictionTask, blinded
 from sertbench.training import (
+    PREDICT_BATCH,
     EpochEnd,
     Fitted,
     Network,
@@ -36,11 +40,17 @@ Report = Callable[[EpochEnd], None]
 
 
 def fit_network(
-    task: FitTask, cls: type[NeuralModel], recipe: Recipe, arguments: dict[str, Any], report: Report
+    task: FitTask,
+    cls: type[NeuralModel],
+    recipe: Recipe,
+    arguments: dict[str, Any],
+    report: Report,
+    checkpoint: Checkpoint,
+    parts: int,
 ) -> tuple[Fitted, int]:
     """Train a neural model on a view that holds the training and validation items alone."""
     with own_random_state(task.compute.device):
-        network, events = start_training(task, cls, recipe, arguments)
+        network, events = start_training(task, cls, recipe, arguments, checkpoint, parts)
         while True:
             try:
                 report(next(events))
@@ -50,7 +60,12 @@ def fit_network(
 
 
 def start_training(
-    task: FitTask, cls: type[NeuralModel], recipe: Recipe, arguments: dict[str, Any]
+    task: FitTask,
+    cls: type[NeuralModel],
+    recipe: Recipe,
+    arguments: dict[str, Any],
+    checkpoint: Checkpoint | None = None,
+    parts: int = 1,
 ) -> tuple[Network, Generator[EpochEnd, None, Fitted]]:
     """The untrained network, and the generator that trains it epoch by epoch."""
     store = cast(FeatureStore, task.store)
@@ -59,7 +74,9 @@ def start_training(
     val_part = Part(*store.items_of(task.val), task.val_targets)
     network = build(cls, arguments, recipe, view, train_part.items, store.input_shape, task.n_classes, task.seed)
     refuse_wrong_shape(network, view, train_part.items, task.n_classes)
-    events = train(network, recipe, view, train_part, val_part, task.seed, task.compute, task.stop_below)
+    events = train(
+        network, recipe, view, train_part, val_part, task.seed, task.compute, task.stop_below, checkpoint, parts
+    )
     return network, events
 
 
@@ -71,7 +88,12 @@ def source_of(task: FitTask, source: Source) -> Source:
 
 
 def refit_network(
-    task: FitTask, cls: type[NeuralModel], recipe: Recipe, arguments: dict[str, Any]
+    task: FitTask,
+    cls: type[NeuralModel],
+    recipe: Recipe,
+    arguments: dict[str, Any],
+    checkpoint: Checkpoint,
+    parts: int,
 ) -> tuple[Fitted, int]:
     """Train on training and validation part together, for the number of epochs that the validation part had chosen."""
     store, epochs = cast(FeatureStore, task.store), task.refit_epochs or 1
@@ -80,7 +102,7 @@ def refit_network(
     part = Part(*store.items_of(both), np.concatenate([task.train_targets, task.val_targets]))
     with own_random_state(task.compute.device):
         network = build(cls, arguments, recipe, view, part.items, store.input_shape, task.n_classes, task.seed)
-        state = train_for(network, recipe, view, part, epochs, task.seed, task.compute)
+        state = train_for(network, recipe, view, part, epochs, task.seed, task.compute, checkpoint, parts)
     return Fitted(state, epochs, float("nan"), (), pruned=False), sum(p.numel() for p in network.model.parameters())
 
 
@@ -116,7 +138,11 @@ def predict_test(task: PredictionTask) -> np.ndarray:
         with threadpool_limits(1):
             return np.asarray(estimator.predict_proba(examples(test, task.test, 0, None)), dtype=np.float32)
     store = cast(FeatureStore, fit.store)
-    saved = torch.load(fit.folder / fit.identity() / "weights.pt", weights_only=True)
+    weights = fit.folder / fit.identity() / "weights.pt"
+    try:
+        saved = torch.load(weights, weights_only=True)
+    except FileNotFoundError as error:
+        raise StorageError(f"{weights} was removed while it was needed. Type the same command again") from error
     mean, std = saved.get("normaliser.mean"), saved.get("normaliser.std")
     with own_random_state(fit.compute.device):
         model = cls(store.input_shape, fit.n_classes, **arguments)
@@ -124,8 +150,14 @@ def predict_test(task: PredictionTask) -> np.ndarray:
     network.load_state_dict(saved)
     network.to(fit.compute.device)
     items, owner = store.items_of(task.test)
-    with activations.recording(network.model, owner, len(task.test)) as recorder:
-        probabilities = predict(network, recipe, source_of(fit, store), items, owner, len(task.test), fit.compute)
+
+    def predict_all(parts: int) -> tuple[np.ndarray, np.ndarray | None]:
+        with activations.recording(network.model, owner, len(task.test)) as recorder:
+            source = source_of(fit, store)
+            found = predict(network, recipe, source, items, owner, len(task.test), fit.compute, parts)
+        return found, recorder.mean()
+
+    probabilities, seen = with_less_memory(predict_all, PREDICT_BATCH)[0]
     if fit.seed == activations.SEED:
-        activations.save(fit.folder / fit.identity(), recorder.mean())
+        activations.save(fit.folder / fit.identity(), seen)
     return probabilities

@@ -10,18 +10,20 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
-from sertbench import bundle
-from sertbench.errors import StorageError
+from sertbench import bundle, files
+from sertbench.errors import BundleError, StorageError
 from sertbench.results import Predictions
 
 Row = dict[str, Any]
+
+LOCK_SECONDS = 300.0  # to wait for other runs that write the same board; each takes seconds
 
 # A name ending in "_*" stands for one column per fold, class or style.
 COLUMNS = (
@@ -35,7 +37,8 @@ COLUMNS = (
     "model_family", "model_year", "paper", "n_params", "features", "window_seconds", "hop_seconds", "norm", "mixup",
     "average", "optimiser", "class_weighting", "modality", "sample_rate",
     "device", "precision", "train_seconds_per_fit", "wall_seconds", "predict_rtf",
-    "row_id", "date_utc", "bundle", "schema_version", "sertbench_version", "git_sha", "dirty", "python", "torch", "os",
+    "batch_parts_max", "row_id", "date_utc", "bundle", "schema_version", "sertbench_version", "git_sha", "dirty",
+    "python", "torch", "optuna", "os",
     "corpus_manifest_sha256", "excluded_sha256", "protocol_sha256", "model_code_sha256", "predictions_sha256",
     "run_json_sha256", "licence",
 )  # fmt: skip
@@ -55,7 +58,7 @@ def row_of(run: Mapping[str, Any], folder: Path) -> Row:
     model, corpus, protocol, config = run["model"], run["corpus"], run["protocol"], run["config"]
     recipe, figures, flags = model["recipe"], run["figures"], protocol["flags"]
     scopes = {t["scope"] for t in run["tuning"]}
-    reason = unranked_reason(model, corpus, protocol)
+    reason = unranked_reason(model, corpus, protocol, run.get("failures", ()))
     return {
         "model": model["name"],
         "corpus": corpus["name"],
@@ -66,6 +69,7 @@ def row_of(run: Mapping[str, Any], folder: Path) -> Row:
         "ranked": not reason,
         "unranked_reason": reason,
         **figures,
+        "seeds": " ".join(map(str, range(config["seeds"]))),  # that were asked for: an incomplete row is replaced by it
         "val_uar": run["val_uar"],
         "val_test_gap": round(run["val_uar"] - figures["uar_foldmean"], 2),
         **{k if k == "oracle_gap" else f"optimism_{k}": v for k, v in run.get("optimism", {}).items()},
@@ -99,6 +103,7 @@ def row_of(run: Mapping[str, Any], folder: Path) -> Row:
         "precision": run["compute"]["precision"],
         **{name: run["timing"][name] for name in ("train_seconds_per_fit", "wall_seconds")},
         "predict_rtf": f"{run['timing']['predict_rtf']:.5f}",
+        "batch_parts_max": max(fit.get("batch_parts", 1) for fit in run["fits"]) if run.get("fits") else 1,
         "row_id": run["row_id"],
         "date_utc": run["date_utc"],
         "bundle": folder.name,
@@ -106,19 +111,23 @@ def row_of(run: Mapping[str, Any], folder: Path) -> Row:
         "sertbench_version": run["environment"]["sertbench"],
         "git_sha": run["environment"]["git_sha"],
         "dirty": run["environment"]["git_dirty"],
-        **{name: run["environment"][name] for name in ("python", "torch", "os")},
+        **{name: run["environment"][name] for name in ("python", "torch", "optuna", "os")},
         "corpus_manifest_sha256": corpus["manifest_sha256"],
         "excluded_sha256": corpus.get("excluded_sha256"),
         "protocol_sha256": protocol["sha256"],
         "model_code_sha256": model["source_sha256"],
         "predictions_sha256": run["files"]["predictions.parquet"],
-        "run_json_sha256": bundle.file_sha256(folder / "run.json"),
+        "run_json_sha256": files.sha256(folder / "run.json"),
         "licence": corpus["licence"],
     }
 
 
-def unranked_reason(model: Mapping[str, Any], corpus: Mapping[str, Any], protocol: Mapping[str, Any]) -> str:
+def unranked_reason(
+    model: Mapping[str, Any], corpus: Mapping[str, Any], protocol: Mapping[str, Any], failures: Sequence[object] = ()
+) -> str:
     """Why a row is not ranked; empty if it is."""
+    if failures:
+        return f"incomplete: {len(failures)} final fits failed"
     if model["diagnostic"]:
         return "diagnostic"
     if corpus["synthetic"]:
@@ -143,7 +152,7 @@ def header(rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> list[str]:
             names += [n for n in present if n.startswith(column[:-1]) and n not in columns]
         else:
             names.append(column)
-    return names
+    return names + [n for n in present if n not in names]  # of a newer sertbench
 
 
 def read(path: Path, needed: Sequence[str] = NEEDED) -> list[Row]:
@@ -174,6 +183,24 @@ def is_number(text: str | None) -> bool:
         return False
 
 
+def read_or_rebuild(path: Path, runs: Path) -> list[Row]:
+    """The rows of a leaderboard; of one that is torn, those of all bundles of its corpus that are at hand.
+
+    The torn file is kept beside it, as `<name>.damaged`.
+    """
+    rows = read(path)
+    if all(None not in row and None not in row.values() for row in rows):
+        return rows
+    path.replace(path.with_name(f"{path.name}.damaged"))
+    latest: dict[tuple[str, ...], Row] = {}
+    for run_json in sorted(runs.glob("*/run.json"), key=lambda p: p.stat().st_mtime):
+        run = bundle.readable(run_json.parent)
+        if run is not None and f"{run['corpus']['name']}.csv" == path.name:
+            row = row_of(run, run_json.parent)
+            latest[key_of(row, KEY)] = row
+    return list(latest.values())
+
+
 def text_of(value: object) -> str:
     """How a value stands in the CSV."""
     if value is None:
@@ -189,7 +216,7 @@ def write(path: Path, rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> 
     writer = csv.DictWriter(out, header(rows, columns), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows({k: text_of(v) for k, v in row.items()} for row in rows)
-    bundle.write_text(path, out.getvalue())
+    files.write_text(path, out.getvalue())
 
 
 def key_of(row: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
@@ -203,10 +230,12 @@ def add(folder: Path, row: Row, runs: Path) -> tuple[Path, list[Row]]:
     Safe against other processes that write the same file. Gives the file and all its rows.
     """
     path = folder / f"{row['corpus']}.csv"
+    busy = f"another process has been writing {path} for {LOCK_SECONDS:.0f} s. The bundle is kept: run again"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f".{path.name}.lock", timeout=60):
-            old = [r for r in read(path) if key_of(r, KEY) != key_of(row, KEY)]
+        with files.locked(folder / f".{path.name}.lock", LOCK_SECONDS, busy):
+            files.remove_drafts(folder, path.name)
+            old = [r for r in read_or_rebuild(path, runs) if key_of(r, KEY) != key_of(row, KEY)]
             rows = ranked([*old, row], runs)
             write(path, rows)
     except OSError as error:
@@ -233,15 +262,17 @@ def ranked(rows: Sequence[Row], runs: Path) -> list[Row]:
 def judged(rows: Sequence[Row], runs: Path) -> list[Row]:
     """The rows of one table, sorted by UAR, with their ranks (tie groups) and the models of identical predictions.
 
-    A row whose bundle is not at hand cannot be compared: it keeps its place without a rank.
+    A row whose bundle is not at hand, damaged, or of a newer sertbench cannot be compared: it has a place but no rank.
     """
     from sertbench.statistics import compare, ranks
 
     at_hand: dict[int, Predictions] = {}
     for position, row in enumerate(rows):
         folder = bundle.at_hand(runs, str(row["bundle"]))
-        if folder is not None:
-            at_hand[position] = bundle.load_predictions(folder, bundle.load_run(folder))
+        run = bundle.readable(folder) if folder is not None else None
+        if folder is not None and run is not None:
+            with suppress(BundleError):
+                at_hand[position] = bundle.load_predictions(folder, run)
     found, positions = list(at_hand.values()), list(at_hand)
     p_values = np.ones((len(found), len(found)))
     for i, j in combinations(range(len(found)), 2):

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from sertbench import executors
 from sertbench.crossval import collect, cross_validate, features, fit_task, seconds_of
+from sertbench.executors import Runner, ended_with
 from sertbench.fits import predict_every_epoch
 from sertbench.model import Choice, Estimator
 from sertbench.plan import Plan
@@ -30,29 +30,30 @@ from sertbench.scores import score
 from sertbench.tasks import PredictionTask
 
 
-def measure(plan: Plan, run: Mapping[str, Any], display: Display) -> dict[str, float]:
+def measure(plan: Plan, run: Mapping[str, Any], runner: Runner, display: Display) -> dict[str, float]:
     """The figures of the meter in percent; `run` is the finished honest run. Costs about three runs without tuning."""
+    display = display.aside()
     choices: list[Choice] = [dict(frozen["choice"]) for frozen in run["frozen"]]
     display.say(f"optimism meter: {RANDOM10.n_folds} random folds")
     random = replace(plan, protocol=RANDOM10, split=RANDOM10.split(plan.manifest.utterances))
-    found = {"random_split": pooled_uar(random, display, list(islice(cycle(choices), RANDOM10.n_folds)))}
+    found = {"random_split": pooled_uar(random, runner, display, list(islice(cycle(choices), RANDOM10.n_folds)))}
     if not issubclass(plan.model.cls, Estimator):
         display.say("optimism meter: features standardised per speaker")
-        found["speaker_norm"] = pooled_uar(replace(plan, speaker_norm=True), display, choices)
+        found["speaker_norm"] = pooled_uar(replace(plan, speaker_norm=True), runner, display, choices)
         display.say("optimism meter: the best epoch on the test part")
-        found |= best_test_epoch(plan, run, display)
+        found |= best_test_epoch(plan, run, runner, display)
     return found
 
 
-def pooled_uar(plan: Plan, display: Display, choices: list[Choice]) -> float:
+def pooled_uar(plan: Plan, runner: Runner, display: Display, choices: list[Choice]) -> float:
     """Pooled UAR of a cross-validation without tuning, mean over seeds, in percent."""
     n_fits = plan.config.seeds * len(plan.split.folds)
-    predictions = collect(plan, cross_validate(plan, n_fits, display, choices))
+    predictions = collect(plan, cross_validate(plan, n_fits, runner, display, choices))
     uar = figures(predictions)["uar_pooled_mean"]
     return float(str(uar))
 
 
-def best_test_epoch(plan: Plan, run: Mapping[str, Any], display: Display) -> dict[str, float]:
+def best_test_epoch(plan: Plan, run: Mapping[str, Any], runner: Runner, display: Display) -> dict[str, float]:
     """Mean over folds and seeds of the test UAR at the best epoch on test, and its excess over the kept epoch's."""
     store, targets = features(plan, display), np.asarray(plan.manifest.targets)
     jobs = [(k, seed) for k in range(len(plan.split.folds)) for seed in range(plan.config.seeds)]
@@ -63,11 +64,11 @@ def best_test_epoch(plan: Plan, run: Mapping[str, Any], display: Display) -> dic
         test = np.asarray(fold.test)
         fit = fit_task(plan, fold, store, dict(run["frozen"][k]["choice"]), seed, ())
         task = PredictionTask(fit, test, (), seconds_of(plan, test))
-        every = executor.run(predict_every_epoch, task, f"fold {fold.name}, seed {seed}")
+        every = runner.run(predict_every_epoch, task, f"fold {fold.name}, seed {seed}")
         by_epoch = [score(targets[test], p.argmax(1), fit.n_classes).uar for p in every]
         return max(by_epoch), by_epoch[run["frozen"][k]["epochs"][str(seed)] - 1]
 
-    with executors.make(plan.workers, lambda *_: None) as executor, ThreadPoolExecutor(len(jobs)) as threads:
+    with ThreadPoolExecutor(len(jobs)) as threads, ended_with(runner):
         best, honest = np.array(list(threads.map(uars, jobs))).T
     return {
         "test_epoch": round(100 * float(best.mean()), 2),

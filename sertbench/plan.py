@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import optuna
 import torch
 
-from sertbench import bundle, duplicates, exclusions, gate, plugins, tuning
+from sertbench import bundle, duplicates, exclusions, files, gate, plugins, tuning
 from sertbench import config as configs
 from sertbench import corpus as corpora
 from sertbench.compute import Compute
@@ -24,6 +25,7 @@ from sertbench.model import Recipe
 from sertbench.plugins import LoadedModel
 from sertbench.progress import Display
 from sertbench.protocols import Protocol, Split
+from sertbench.resources import workers_that_fit
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def make(config: RunConfig, display: Display) -> Plan:
         "model": [model.name, model.source_sha256],
         "recipe": asdict(recipe),
         "budget": [config.trials, config.seeds],
+        "tuning": [tuning.TUNING_VERSION, optuna.__version__] if config.trials else [],
         "compute": asdict(compute),
         "torch": torch.__version__,
         "manifest": manifest.sha256,
@@ -96,7 +99,8 @@ def make(config: RunConfig, display: Display) -> Plan:
     if excluded:
         identity["excluded"] = exclusions.sha256(excluded)
     row_id = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:10]
-    workers = config.workers or (1 if compute.device == "cuda" else len(os.sched_getaffinity(0)))
+    at_once = torch.cuda.device_count() if compute.device == "cuda" else workers_that_fit(len(os.sched_getaffinity(0)))
+    workers = config.workers or at_once
     folder = Path(config.runs) / f"{name}-{model.name}-{protocol.name}-{row_id}"
     return Plan(
         full, model, corpus, name, label_set, manifest, protocol, split, overlaps, leaky,
@@ -121,7 +125,7 @@ def near_copies(manifest: Manifest, channel: str, cache: Path, display: Display)
     with display.stage("looking for copied audio", len(paths)) as advance:
         prints = duplicates.fingerprint_all(paths, manifest.audio_sha256, channel, cache, advance)
         pairs = [(i, j) for i, j, _ in duplicates.near_duplicates(prints, manifest.seconds)]
-    bundle.write_text(path, json.dumps(pairs))
+    files.write_text(path, json.dumps(pairs))
     return pairs
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sertbench import bundle, drawings
+from sertbench import drawings, files
 from sertbench.errors import ConfigError
 from sertbench.report_view import COSTS, Table, View, costs, matrix, slug
 from sertbench.run_details import Details
@@ -57,7 +57,7 @@ def save(plots: Sequence[Plot], out: Path, formats: Sequence[str]) -> list[Path]
             for kind in formats:
                 path = out / f"{plot.name}.{kind}"
                 metadata = {"Software": None} if kind == "png" else {"CreationDate": None}
-                bundle.write(path, partial(figure.savefig, format=kind, dpi=200, metadata=metadata))
+                files.write(path, partial(figure.savefig, format=kind, dpi=200, metadata=metadata))
                 paths.append(path)
     return paths
 

@@ -1,17 +1,22 @@
 """What a run shows: live bars on a terminal, plain lines elsewhere, and always the same lines in a log file.
 
-Beside the log lies `progress.jsonl`, one JSON object per line, for programs and for `sertbench watch`. Each has `time`
-(seconds since 1970) and `event`: "start" (fits), "epoch" (tag, epoch, most, loss, val_uar, rate), "fit" (tag, done,
-fits, val_uar, seconds, pruned, reused), "stage" (what, total) or "end". `rate` is training utterances per second.
+Beside the log, `fits.jsonl` gets a line whenever a fit begins, ends or fails: `sertbench status` reads it. And
+`progress.jsonl`, for programs and for `sertbench watch`, has one JSON object per line with `time` (seconds since 1970)
+and `event`: "start" (fits), "epoch" (tag, epoch, most, loss, val_uar, rate), "fit" (tag, done, fits, val_uar, seconds,
+pruned, reused), "stage" (what, total) or "end". `rate` is training utterances per second.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import socket
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +26,8 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from sertbench.fits import FitRecord
-    from sertbench.training import EpochEnd
 
-
+JOURNAL = "fits.jsonl"
 EVENTS = "progress.jsonl"
 
 
@@ -38,26 +42,54 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-class Display:
-    """Shows a run. `live` is decided once, from the terminal. Quiet: only what is urgent; the log has all."""
+@dataclass
+class Screen:
+    """What all displays of one command share."""
 
-    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+    console: Console
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    bars: Progress | None = None
+    fit_bars: dict[tuple[str, str], Any] = field(default_factory=dict)
+    fits_bar: Any = None
+    counting: bool = False
+    total: int = 0
+    done: int = 0
+    started: float = 0.0
+
+
+class Display:
+    """Shows one run. Several runs of a grid have a display each, with a name, on the same screen.
+
+    Quiet: only what is urgent; the log has all.
+    """
+
+    def __init__(self, console: Console, name: str = "", screen: Screen | None = None, *, quiet: bool = False) -> None:
         self.console = console
         self.quiet = quiet
-        self.live = console.is_terminal and not quiet
-        self._log: Path | None = None
+        self.live = console.is_terminal and not quiet  # decided once
+        self.name = name
+        self._screen = screen or Screen(console)
+        self._folder: Path | None = None
+        self._journals = True
         self._sizes: Mapping[str, int] = {}
-        self._lock = threading.Lock()
-        self._bars: Progress | None = None
-        self._fit_bars: dict[str, Any] = {}
-        self._fits_bar: Any = None
-        self._total = self._done = 0
-        self._started = time.monotonic()
 
-    def log_to(self, path: Path) -> None:
-        """Also append every line to this file from now on."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._log = path
+    def child(self, name: str) -> Display:
+        """A display for one run of several on the same screen: its lines begin with its name."""
+        return Display(self.console, name, self._screen, quiet=self.quiet)
+
+    def aside(self) -> Display:
+        """A display with the same log for fits that are not the run's own (see optimism): `status` leaves them out."""
+        same = self.child(self.name)
+        same._folder, same._journals = self._folder, False
+        return same
+
+    def log_to(self, folder: Path) -> None:
+        """Also append every line to `log.txt` and every event to the journals in this folder from now on."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        for path in (folder / "log.txt", folder / JOURNAL, folder / EVENTS):
+            if path.exists() and not path.read_bytes().endswith(b"\n"):  # a killed process tore its last line
+                self._append(path.name, "")
 
     def expect(self, sizes: Mapping[str, int]) -> None:
         """How many utterances an epoch of each fold has, by the first part of its fits' tags; for the speed."""
@@ -65,28 +97,37 @@ class Display:
 
     def say(self, text: str, style: str | None = None, *, urgent: bool = False) -> None:
         """One line, on the screen and in the log; a quiet screen shows only urgent ones."""
-        with self._lock:
+        with self._screen.lock:
+            shown = f"{self.name}: {text}" if self.name else text
             if urgent or not self.quiet:
-                self.console.print(text, style=style, highlight=False, markup=False)
-            self._write(text)
+                self.console.print(shown, style=style, highlight=False, markup=False)
+            self._append("log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}")
 
     def emit(self, event: str, **values: object) -> None:
         """One line of progress.jsonl, if there is a log."""
-        if self._log is not None:
-            line = json.dumps({"time": round(time.time(), 2), "event": event, **values})
-            with self._lock, self._log.with_name(EVENTS).open("a", encoding="utf-8") as file:
+        if self._journals:
+            line = {"time": round(time.time(), 2), "event": event, **values}
+            with self._screen.lock:
+                self._append(EVENTS, json.dumps(line))
+
+    def _append(self, name: str, line: str) -> None:
+        """Add a line to a file of the run. A disk that is too full for it will be said by what matters more."""
+        if self._folder is not None:
+            with suppress(OSError), (self._folder / name).open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
 
-    def _write(self, text: str) -> None:
-        if self._log is not None:
-            with self._log.open("a", encoding="utf-8") as log:
-                log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+    def _note(self, state: str, fit: str = "", **more: Any) -> None:
+        """A line of the journal."""
+        if self._journals:
+            line = {"state": state, "at": round(time.time(), 1), "fit": fit, **more}
+            with self._screen.lock:
+                self._append(JOURNAL, json.dumps(line))
 
     @contextmanager
     def stage(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
         """A step whose length is known; the yielded function takes how many are done so far."""
         started, last = time.monotonic(), 0
-        if not self.live:
+        if not self.live or self._screen.bars is not None:
             yield lambda _: None
         else:
             with self._make_bars() as bars:
@@ -116,52 +157,92 @@ class Display:
         )
 
     @contextmanager
-    def fits(self, total: int) -> Iterator[None]:
-        """All fits of a run: while inside, `epoch` and `fitted` may be called, from any thread."""
-        self._total, self._done, self._started = total, 0, time.monotonic()
-        self.emit("start", fits=total)
-        if not self.live:
+    def counting(self, total: int) -> Iterator[None]:
+        """All fits of all runs; inside, `begun`, `epoch`, `fitted` and `failed` may be called, from any thread."""
+        screen = self._screen
+        if screen.counting:  # by the grid that this run belongs to
             yield
-        else:
-            with self._make_bars() as self._bars:
-                self._fits_bar = self._bars.add_task("all fits", total=total, note="")
+            return
+        screen.counting, screen.total, screen.done, screen.started = True, total, 0, time.monotonic()
+        try:
+            if not self.live:
                 yield
-            self._bars, self._fit_bars = None, {}
+                return
+            with self._make_bars() as screen.bars:
+                screen.fits_bar = screen.bars.add_task("all fits", total=total, note="")
+                yield
+        finally:
+            screen.counting, screen.bars, screen.fit_bars = False, None, {}
 
-    def epoch(self, tag: str, event: EpochEnd, most: int) -> None:
+    @contextmanager
+    def fits(self, total: int) -> Iterator[None]:
+        """All fits of this run."""
+        self._note("plan", fits=total, pid=os.getpid(), host=socket.gethostname())
+        self.emit("start", fits=total)
+        with self.counting(total):
+            yield
+
+    def begun(self, tag: str) -> None:
+        """A fit has found a place to run."""
+        self._note("begun", tag)
+
+    def epoch(self, tag: str, event: Any, most: int) -> None:
         """An epoch of a fit has ended."""
         size = self._sizes.get(tag.split(",")[0])
         rate = round(size / event.seconds, 1) if size and event.seconds > 0 else None
         self.emit("epoch", tag=tag, epoch=event.epoch, most=most, loss=event.loss, val_uar=event.val_uar, rate=rate)
-        if self._bars is None:
-            return
-        with self._lock:
-            if tag not in self._fit_bars:
-                self._fit_bars[tag] = self._bars.add_task(tag, total=most, note="")
+        screen = self._screen
+        with screen.lock:
+            if screen.bars is None:
+                return
+            key = self.name, tag
+            if key not in screen.fit_bars:
+                shown = f"{self.name}, {tag}" if self.name else tag
+                screen.fit_bars[key] = screen.bars.add_task(shown, total=most, note="")
             speed = f"  {rate:.0f} utt/s" if rate else ""
             note = f"loss {event.loss:.3f}  val UAR {100 * event.val_uar:.1f}{speed}"
-            self._bars.update(self._fit_bars[tag], completed=event.epoch, note=note)
+            screen.bars.update(screen.fit_bars[key], completed=event.epoch, note=note)
 
     def fitted(self, tag: str, record: FitRecord) -> None:
         """A fit has ended, was pruned, or was there already."""
-        self._done += 1
-        left = (time.monotonic() - self._started) / self._done * (self._total - self._done)
-        self.emit(
-            "fit", tag=tag, done=self._done, fits=self._total, val_uar=record.val_uar, seconds=round(record.seconds, 2),
-            pruned=record.pruned, reused=record.reused,
-        )  # fmt: skip
         state = "was done already" if record.reused else f"in {duration(record.seconds)}"
         pruned = f", pruned after epoch {len(record.history)}" if record.pruned else ""
-        self.say(
-            f"[{self._done}/{self._total}] {tag}: val UAR {100 * record.val_uar:.1f} at epoch {record.best_epoch} "
-            f"of {max(1, len(record.history))}{pruned}, {state}; about {duration(left)} left"
+        note = f" ({record.note})" if record.note else ""
+        self._note("done", tag, seconds=round(record.seconds, 1), reused=record.reused, pruned=record.pruned)
+        done, fits = self._count(
+            tag,
+            f"val UAR {100 * record.val_uar:.1f} at epoch {record.best_epoch} "
+            f"of {max(1, len(record.history))}{pruned}, {state}{note}",
         )
-        if self._bars is not None:
-            with self._lock:
-                bar = self._fit_bars.pop(tag, None)
+        self.emit(
+            "fit", tag=tag, done=done, fits=fits, val_uar=record.val_uar, seconds=round(record.seconds, 2),
+            pruned=record.pruned, reused=record.reused,
+        )  # fmt: skip
+
+    def failed(self, tag: str, error: Exception) -> None:
+        """A fit has failed: its reason in a sentence, and the traceback in a file of its own."""
+        where = ""
+        if self._folder is not None:
+            log = self._folder / "failures" / f"{tag.replace(', ', '-').replace(' ', '-').replace('/', '_')}.log"
+            with suppress(OSError):
+                log.parent.mkdir(exist_ok=True)
+                log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+                where = str(log)
+        self._note("failed", tag, reason=str(error), log=where)
+        self._count(tag, f"failed: {error}{f' (log: {where})' if where else ''}")
+
+    def _count(self, tag: str, text: str) -> tuple[int, int]:
+        screen = self._screen
+        with screen.lock:
+            screen.done += 1
+            left = (time.monotonic() - screen.started) / screen.done * max(0, screen.total - screen.done)
+            self.say(f"[{screen.done}/{screen.total}] {tag}: {text}; about {duration(left)} left")
+            if screen.bars is not None:
+                bar = screen.fit_bars.pop((self.name, tag), None)
                 if bar is not None:
-                    self._bars.remove_task(bar)
-                self._bars.update(self._fits_bar, completed=self._done)
+                    screen.bars.remove_task(bar)
+                screen.bars.update(screen.fits_bar, completed=screen.done)
+            return screen.done, screen.total
 
     def pairs(self, title: str, rows: Sequence[tuple[str, str]]) -> None:
         """A short list of names and values."""
@@ -177,5 +258,5 @@ class Display:
             table.add_column(column, justify="left" if i < 2 else "right", overflow="fold")
         for row in rows:
             table.add_row(*row)
-        with self._lock:
+        with self._screen.lock:
             self.console.print(table)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sertbench import bundle, executors, replay_plan, replication
+from sertbench import bundle, executors, files, replay_plan, replication
 from sertbench.claim import Claim
 from sertbench.crossval import features, fit_task, seconds_of
 from sertbench.feature_store import FeatureStore
@@ -62,9 +62,9 @@ def replay(claim: Claim, asked: ReplayConfig, display: Display, *, dry: bool = F
     describe(plan, display)
     if dry:
         return None
-    bundle.ensure_writable(runs)
-    bundle.ensure_writable(boards)
-    display.log_to(runs / replication.BUNDLES / f"{claim.name}.log")
+    files.ensure_writable(runs)
+    files.ensure_writable(boards)
+    display.log_to(runs / replication.BUNDLES / "logs" / claim.name)
     rows = []
     with closing(finished(plan, display)) as bundles:
         for setting, run in zip(plan.settings, bundles, strict=True):
@@ -93,17 +93,20 @@ def finished(plan: ReplayPlan, display: Display) -> Generator[dict[str, Any], No
     first = {names[job]: job for job in reversed(jobs)}  # of jobs that share a fit
     epochs = {job.tag: job.setting.plan.recipe.epochs for job in jobs}
 
-    def on_epoch(tag: str, event: Any) -> None:
-        display.epoch(tag, event, epochs[tag])
+    def on_event(tag: str, event: Any) -> None:
+        if event is executors.BEGUN:
+            display.begun(tag)
+        else:
+            display.epoch(tag, event, epochs[tag])
 
     def fit(job: Job) -> EveryEpoch:
-        outcome = executor.run(run_every_epoch, tasks[job], job.tag)
+        outcome = runner.run(run_every_epoch, tasks[job], job.tag, on_event)
         display.fitted(job.tag, outcome.record)
         return outcome
 
     with (
         display.fits(len(first)),
-        executors.make(plan.workers, on_epoch) as executor,
+        executors.make(plan.workers) as runner,
         ThreadPoolExecutor(plan.workers) as threads,
     ):
         futures = {names[job]: threads.submit(fit, job) for job in jobs if first[names[job]] is job}
@@ -116,7 +119,7 @@ def finished(plan: ReplayPlan, display: Display) -> Generator[dict[str, Any], No
         except BaseException:
             for future in futures.values():
                 future.cancel()
-            executor.stop()
+            runner.stop()
             raise
 
 

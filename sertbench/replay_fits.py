@@ -27,7 +27,7 @@ from sertbench.scores import score
 from sertbench.tasks import PredictionTask
 from sertbench.training import EpochEnd
 
-FILE = "epochs.pt"
+FILE = "weights.pt"  # as of any fit, but it holds predictions
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def run_every_epoch(task: PredictionTask, report: Report) -> EveryEpoch:
         top = max(history, key=lambda event: event.val_uar)
         best, val_uar, n_parameters = top.epoch, top.val_uar, 0
     record = FitRecord(identity, best, val_uar, tuple(history), time.perf_counter() - started, n_parameters)
-    publish(folder, record, {"probabilities": torch.from_numpy(probabilities)}, FILE)
+    publish(folder, record, {"probabilities": torch.from_numpy(probabilities)})
     return EveryEpoch(record, probabilities)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from sertbench import bundle, leaderboard
+from sertbench import bundle, files, leaderboard
 from sertbench.claim import SCORES
 from sertbench.errors import BundleError, StorageError
 from sertbench.leaderboard import Row, key_of, text_of
@@ -123,7 +123,7 @@ def row_of(run: Mapping[str, Any], folder: Path, honest: Mapping[str, Any] | Non
         "protocol_sha256": run["protocol"]["sha256"],
         "model_code_sha256": model["source_sha256"],
         "predictions_sha256": run["files"]["predictions.parquet"],
-        "run_json_sha256": bundle.file_sha256(folder / "run.json"),
+        "run_json_sha256": files.sha256(folder / "run.json"),
     }
     return {**row, **honest_cells(row, honest)}
 

@@ -17,6 +17,8 @@ from torch import Tensor
 from sertbench.errors import SealError
 from sertbench.feature_store import FeatureStore
 
+_latest = ""
+
 
 class FeatureView:
     """A feature store that gives the items of some utterances and refuses all others."""
@@ -89,5 +91,7 @@ class SealedTest:
 
 
 def now() -> str:
-    """The time in UTC, to the second, ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    """The time in UTC, to the second, ISO 8601; never before the last one, also when the clock is set back."""
+    global _latest
+    _latest = max(_latest, datetime.now(UTC).isoformat(timespec="seconds"))
+    return _latest

@@ -6,9 +6,10 @@ Fits run on one CPU thread each (see `executors`), because the sum of a product 
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sertbench.checkpoints import Checkpoint, capture, restore
 from sertbench.compute import Compute
 from sertbench.errors import TrainingError, few
 from sertbench.model import NeuralModel, Recipe
@@ -162,6 +164,12 @@ def mixup(x: Tensor, lengths: Tensor, alpha: float, rng: np.random.Generator) ->
     return lam * x + (1 - lam) * x[partner], torch.maximum(lengths, lengths[partner]), partner, lam
 
 
+def cut(size: int, parts: int) -> Iterator[slice]:
+    """Cut a batch into `parts` of about equal size, or into fewer, so that none has less than two items."""
+    edges = np.linspace(0, size, max(1, min(parts, size // 2)) + 1).astype(int).tolist()
+    return map(slice, edges[:-1], edges[1:])
+
+
 def train_epoch(
     network: Network,
     recipe: Recipe,
@@ -171,14 +179,21 @@ def train_epoch(
     weight: Tensor | None,
     rng: np.random.Generator,
     compute: Compute,
+    parts: int = 1,
 ) -> float:
-    """One pass over the training items in random order; gives the mean loss."""
+    """One pass over the training items in random order; gives the mean loss.
+
+    `parts` cuts each batch into so many (of two items at least), whose gradients add up to the batch's: less memory is
+    needed for it. Only batch normalisation tells the difference.
+    """
     network.train()
     targets = torch.from_numpy(part.targets[part.owner]).to(compute.device)
     total = torch.zeros((), device=compute.device)
 
-    def loss_of(logits: Tensor, y: Tensor) -> Tensor:
-        return functional.cross_entropy(logits, y, weight, label_smoothing=recipe.label_smoothing)
+    def loss_of(logits: Tensor, y: Tensor, part: slice) -> Tensor:
+        """What a part of a batch with the targets `y` adds to the batch's mean loss."""
+        share = len(logits) / len(y) if weight is None else weight[y[part]].sum() / weight[y].sum()
+        return share * functional.cross_entropy(logits, y[part], weight, label_smoothing=recipe.label_smoothing)
 
     for chosen in batches(rng.permutation(len(part.items)), recipe.batch_size):
         x, lengths = (t.to(compute.device) for t in source.batch(part.items[chosen]))
@@ -187,17 +202,18 @@ def train_epoch(
         partner, lam = None, 1.0
         if recipe.mixup > 0:
             x, lengths, partner, lam = mixup(x, lengths, recipe.mixup, rng)
-        with compute.autocast():
-            logits = network(x, lengths)
-        loss = loss_of(logits, y)
-        if partner is not None:
-            loss = lam * loss + (1 - lam) * loss_of(logits, y[partner])
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        for part_of in cut(len(y), parts):
+            with compute.autocast():
+                logits = network(x[part_of], lengths[part_of])
+            loss = loss_of(logits, y, part_of)
+            if partner is not None:
+                loss = lam * loss + (1 - lam) * loss_of(logits, y[partner], part_of)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach() * len(chosen)
         if recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
         optimiser.step()
-        total += loss.detach() * len(chosen)
     return float(total) / len(part.items)
 
 
@@ -210,12 +226,17 @@ def predict(
     owner: np.ndarray,
     n_utterances: int,
     compute: Compute,
+    parts: int = 1,
 ) -> np.ndarray:
-    """Class probabilities per utterance, (n_utterances, n_classes) float32: items are averaged as the recipe says."""
+    """Class probabilities per utterance, (n_utterances, n_classes) float32: items are averaged as the recipe says.
+
+    `parts` divides the number of items that are looked at together.
+    """
     network.eval()
+    size = max(1, PREDICT_BATCH // parts)
     total = torch.zeros(n_utterances, network.model.n_classes, dtype=torch.float64)
-    for start in range(0, len(items), PREDICT_BATCH):
-        part = slice(start, start + PREDICT_BATCH)
+    for start in range(0, len(items), size):
+        part = slice(start, start + size)
         x, lengths = (t.to(compute.device) for t in source.batch(items[part]))
         with compute.autocast():
             logits = network(network.normaliser(x, lengths), lengths)
@@ -258,17 +279,34 @@ def refuse_broken_weights(network: Network, rate: float) -> None:
 
 
 def train_for(
-    network: Network, recipe: Recipe, source: Source, part: Part, epochs: int, seed: int, compute: Compute
+    network: Network,
+    recipe: Recipe,
+    source: Source,
+    part: Part,
+    epochs: int,
+    seed: int,
+    compute: Compute,
+    checkpoint: Checkpoint | None = None,
+    parts: int = 1,
 ) -> dict[str, Tensor]:
-    """Train for exactly `epochs` epochs of the recipe's schedule, looking at no validation score; gives the weights."""
+    """Train for exactly `epochs` epochs of the recipe's schedule, looking at no validation score; gives the weights.
+
+    `checkpoint` and `parts` are as for `train`.
+    """
     network.to(compute.device)
     rng = np.random.default_rng(seed)
     optimiser, schedule = make_optimiser(recipe, network)
     weight = class_weights(recipe, part, network.model.n_classes, compute)
-    for epoch in range(1, epochs + 1):
-        loss = train_epoch(network, recipe, source, part, optimiser, weight, rng, compute)
+    done = checkpoint.load() if checkpoint else None
+    if done is not None:
+        restore(done["loop"], network, optimiser, schedule, rng)
+    for epoch in range(done["epoch"] + 1 if done else 1, epochs + 1):
+        loss = train_epoch(network, recipe, source, part, optimiser, weight, rng, compute, parts)
         refuse_divergence(loss, epoch, optimiser.param_groups[0]["lr"])
         schedule.step()
+        if checkpoint is not None and checkpoint.due:
+            loop = capture(network, optimiser, schedule, rng)
+            checkpoint.save({"loop": loop, "epoch": epoch, "parts": parts})
     refuse_broken_weights(network, recipe.learning_rate)
     return {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
 
@@ -282,10 +320,14 @@ def train(
     seed: int,
     compute: Compute,
     stop_below: tuple[float, ...] = (),
+    checkpoint: Checkpoint | None = None,
+    parts: int = 1,
 ) -> Generator[EpochEnd, None, Fitted]:
     """Train with early stopping on the validation UAR; yields after every epoch and returns the best epoch's weights.
 
     `stop_below[e]`, if given, prunes the fit when its best validation UAR after epoch e + 1 is lower.
+    With a `checkpoint`, epochs that it holds are yielded again and not trained again; nothing else changes.
+    `parts` is how many parts a batch is cut into to save memory (see `train_epoch`).
     Raises TrainingError when the loss is no longer finite, or the weights after the last step.
     """
     network.to(compute.device)
@@ -295,24 +337,34 @@ def train(
     weight = class_weights(recipe, train_part, n_classes, compute)
     history: list[EpochEnd] = []
     best, state, pruned = EpochEnd(0, np.inf, -1.0, np.inf, 0.0, 0.0), {}, False
+    done = checkpoint.load() if checkpoint else None
+    if done is not None:
+        restore(done["loop"], network, optimiser, schedule, rng)
+        history, state = [EpochEnd(*values) for values in json.loads(done["history"])], done["state"]
     for epoch in range(1, recipe.epochs + 1):
-        started, rate = time.perf_counter(), optimiser.param_groups[0]["lr"]
-        loss = train_epoch(network, recipe, source, train_part, optimiser, weight, rng, compute)
-        refuse_divergence(loss, epoch, rate)
-        schedule.step()
-        owner, targets = val_part.owner, val_part.targets
-        probabilities = predict(network, recipe, source, val_part.items, owner, len(targets), compute)
-        val_loss = float(-np.log(np.maximum(probabilities[np.arange(len(targets)), targets], 1e-12)).mean())
-        val_uar = score(targets, probabilities.argmax(1), n_classes).uar
-        history.append(EpochEnd(epoch, loss, val_uar, val_loss, rate, time.perf_counter() - started))
-        if val_uar > best.val_uar:
-            best = history[-1]
-            state = {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
-        yield history[-1]
+        if fresh := epoch > len(history):
+            started, rate = time.perf_counter(), optimiser.param_groups[0]["lr"]
+            loss = train_epoch(network, recipe, source, train_part, optimiser, weight, rng, compute, parts)
+            refuse_divergence(loss, epoch, rate)
+            schedule.step()
+            owner, targets = val_part.owner, val_part.targets
+            probabilities = predict(network, recipe, source, val_part.items, owner, len(targets), compute, parts)
+            val_loss = float(-np.log(np.maximum(probabilities[np.arange(len(targets)), targets], 1e-12)).mean())
+            val_uar = score(targets, probabilities.argmax(1), n_classes).uar
+            history.append(EpochEnd(epoch, loss, val_uar, val_loss, rate, time.perf_counter() - started))
+        if history[epoch - 1].val_uar > best.val_uar:
+            best = history[epoch - 1]
+            if fresh:
+                state = {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
+        if fresh and checkpoint is not None and checkpoint.due:
+            loop = capture(network, optimiser, schedule, rng)
+            events = json.dumps([astuple(event) for event in history])
+            checkpoint.save({"loop": loop, "epoch": epoch, "history": events, "state": state, "parts": parts})
+        yield history[epoch - 1]
         if epoch <= len(stop_below) and best.val_uar < stop_below[epoch - 1]:
             pruned = True
             break
         if epoch - best.epoch >= recipe.patience:
             break
     refuse_broken_weights(network, recipe.learning_rate)
-    return Fitted(state, best.epoch, best.val_uar, tuple(history), pruned)
+    return Fitted(state, best.epoch, best.val_uar, tuple(history[:epoch]), pruned)

@@ -1,15 +1,18 @@
 """Nested tuning: one Optuna study per outer fold, on validation data only.
 
-The study is asked and told in the driving process, one trial after another, with a sampler seeded per trial number:
-so a study that was killed and resumed is the study that was not killed. Trial 0 is the recipe as published. Pruning is
-the median rule on the best validation UAR so far, worked out before a trial starts, so a worker needs nobody to ask.
+The study is asked and told in the driving process, the only one that writes its journal, in batches of `BATCH` trials
+with a sampler seeded per trial number. All trials of a batch are asked before one of them is told, and they are told in
+their order: so the study is the same with any number of workers, and one that was killed and resumed is the study that
+was not killed. Trial 0 is the recipe as published. Pruning is the median rule on the best validation UAR so far, worked
+out before a batch starts, so a worker needs nobody to ask.
 """
 
 from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import fmean, median
@@ -20,7 +23,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from sertbench.errors import PluginError, TrainingError, WorkerError, few
+from sertbench.errors import PluginError, SertbenchError, TrainingError, WorkerError, few
 from sertbench.fits import FitRecord
 from sertbench.model import Choice, Model, hyperparameters
 
@@ -29,12 +32,27 @@ if TYPE_CHECKING:
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
+TUNING_VERSION = 2  # raised whenever the same scores give other choices
+BATCH = 4  #          trials that are asked together, whatever the number of workers: it is part of the method
+MARK = "sertbench:batches"  # an attribute of the study, written after each whole batch
 STARTUP_TRIALS = 4  # trials before the sampler models the scores and before anything is pruned
 FINALIST_SHARE = 3  # one trial in three is a finalist, at most
 MOST_FINALISTS = 3
 FINAL_SEEDS = 2  #    finalists are judged by the mean over this many seeds
 
-Evaluate = Callable[[Choice, int, tuple[float, ...], str], FitRecord]
+
+@dataclass(frozen=True)
+class Request:
+    """One fit that a study wants: where and on which fold it runs is not its business."""
+
+    choice: Choice
+    seed: int
+    stop_below: tuple[float, ...]
+    tag: str
+
+
+# Gives for each request its record, or the error that it failed with; runs them side by side if it likes.
+Evaluate = Callable[[Sequence[Request]], Sequence["FitRecord | SertbenchError"]]
 
 
 @dataclass(frozen=True)
@@ -50,34 +68,94 @@ class Tuned:
 def tune(cls: Model, fold: str, path: Path, n_trials: int, warm_up: int, evaluate: Evaluate) -> Tuned:
     """Choose hyperparameters for one fold.
 
-    `evaluate(choice, seed, stop_below, tag)` trains on the fold's training part and gives the record; a TrainingError
-    fails the trial. `warm_up` is the number of epochs during which no trial is pruned. `path` is the study's journal.
+    `evaluate` trains on the fold's training part; an error fails the trial, but for a WorkerError, which leaves it open
+    and is raised. `warm_up` is the number of epochs during which no trial is pruned. `path` is the study's journal; one
+    that is damaged is put aside, and the study is made again, from finished fits.
     """
     if n_trials == 0:
         return Tuned({}, "fixed", (), ())
     study_seed = int.from_bytes(hashlib.sha256(fold.encode()).digest()[:4], "big")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    study = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(path))),
-        study_name=f"fold {fold}",
-        direction="maximize",
-        load_if_exists=True,
-        pruner=optuna.pruners.NopPruner(),
-    )
+    study = open_study(path, f"fold {fold}")
     if not study.trials:
         study.enqueue_trial(published(cls))
     choices: dict[int, Choice] = {}
-    for number in range(n_trials):
-        study.sampler = optuna.samplers.TPESampler(
-            seed=study_seed + number, n_startup_trials=STARTUP_TRIALS, multivariate=True, constant_liar=False
-        )
-        trial = resume(study, number)
-        choices[number] = draw(cls, trial)
-        if not choices[number]:
-            return Tuned({}, "fixed", (), ())
-        if isinstance(trial, optuna.trial.Trial):
-            run_trial(study, trial, choices[number], warm_up, evaluate)
+    for start in range(0, n_trials, BATCH):
+        numbers = range(start, min(start + BATCH, n_trials))
+        known = study.trials[start : numbers.stop]  # the whole batch or, but for the published trial, nothing
+        finished = bool(known) and known[0].state.is_finished()
+        asked: list[optuna.trial.Trial] = []
+        for number in numbers:
+            trial: optuna.trial.BaseTrial
+            if finished:
+                trial = optuna.trial.FixedTrial(known[number - start].params)
+            else:
+                study.sampler = sampler(study_seed + number)
+                trial = study.ask()
+                asked.append(trial)
+            choices[number] = draw(cls, trial)
+            if not choices[number]:
+                return Tuned({}, "fixed", (), ())
+        if asked:
+            run_batch(study, asked, choices, thresholds(study.trials[:start], warm_up), evaluate)
+            study.set_user_attr(MARK, numbers.stop)
     return choose(study, choices, evaluate)
+
+
+def open_study(path: Path, name: str) -> Study:
+    """The study of a journal: begun, or as a killed run left it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cut_back(path)
+
+    def study() -> Study:
+        return optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(path))),
+            study_name=name,
+            direction="maximize",
+            load_if_exists=True,
+            pruner=optuna.pruners.NopPruner(),
+        )
+
+    try:
+        return study()
+    except (ValueError, KeyError, TypeError):  # damaged; what its trials came to lies with the fits
+        path.replace(path.with_suffix(".damaged"))
+        return study()
+
+
+def cut_back(path: Path) -> None:
+    """Cut a journal back to the end of its last whole batch, and remove the lock of a killed process.
+
+    A batch depends on the batches before it alone, so it is asked for again as it was. A trial of which only a part was
+    written could not be: a sampler does not draw again what the journal holds, and would go on with other numbers.
+    """
+    for lock in path.parent.glob(f"{path.name}.lock*"):
+        lock.unlink(missing_ok=True)
+    if not path.exists():
+        return
+    size = whole = 0
+    for line in path.read_bytes().splitlines(keepends=True):
+        size += len(line)
+        if MARK.encode() in line and line.endswith(b"\n"):
+            whole = size
+    if whole == 0:
+        path.unlink()
+    elif whole < path.stat().st_size:
+        os.truncate(path, whole)
+
+
+def sampler(seed: int) -> optuna.samplers.TPESampler:
+    """Tree-structured Parzen estimator (Bergstra et al. 2011), with all that Optuna's versions have as other defaults.
+
+    `constant_liar`: trials of the batch that are not told yet count as bad ones, so that a batch spreads out.
+    """
+    return optuna.samplers.TPESampler(
+        seed=seed,
+        n_startup_trials=STARTUP_TRIALS,
+        n_ei_candidates=24,
+        multivariate=True,
+        group=False,
+        constant_liar=True,
+    )
 
 
 def draw(cls: Model, trial: optuna.trial.BaseTrial) -> Choice:
@@ -117,26 +195,34 @@ def published(cls: Model) -> Choice:
     return reachable
 
 
-def resume(study: Study, number: int) -> optuna.trial.BaseTrial:
-    """Trial `number`: asked anew, or taken up again where a killed run left it, or read back if it is finished."""
-    trials = study.trials
-    if number >= len(trials) or trials[number].state == TrialState.WAITING:
-        return study.ask()
-    if trials[number].state.is_finished():
-        return optuna.trial.FixedTrial(trials[number].params)
-    return optuna.trial.Trial(study, trials[number]._trial_id)
+def run_batch(
+    study: Study,
+    asked: Sequence[optuna.trial.Trial],
+    choices: Mapping[int, Choice],
+    stop_below: tuple[float, ...],
+    evaluate: Evaluate,
+) -> None:
+    """Evaluate the trials of a batch and tell the study. A WorkerError leaves all of them open."""
+    requests = [Request(choices[t.number], 0, stop_below, f"trial {t.number}") for t in asked]
+    outcomes = refuse_lost(evaluate(requests)) if requests else ()
+    for trial, outcome in zip(asked, outcomes, strict=True):
+        if isinstance(outcome, SertbenchError):
+            trial.set_user_attr("failure", str(outcome))
+            study.tell(trial, state=TrialState.FAIL)
+        else:
+            tell(study, trial, outcome)
 
 
-def run_trial(study: Study, trial: optuna.trial.Trial, choice: Choice, warm_up: int, evaluate: Evaluate) -> None:
-    """Evaluate one choice and tell the study. A WorkerError leaves the trial open."""
-    try:
-        record = evaluate(choice, 0, thresholds(study.trials, warm_up), f"trial {trial.number}")
-    except WorkerError:
-        raise  # nothing is known about this trial: the resumed study takes it up again
-    except TrainingError as error:
-        trial.set_user_attr("failure", str(error))
-        study.tell(trial, state=TrialState.FAIL)
-        return
+def refuse_lost(outcomes: Sequence[FitRecord | SertbenchError]) -> Sequence[FitRecord | SertbenchError]:
+    """The same outcomes; raises a WorkerError among them: it says nothing about its trial, which must be run again."""
+    for outcome in outcomes:
+        if isinstance(outcome, WorkerError):
+            raise outcome
+    return outcomes
+
+
+def tell(study: Study, trial: optuna.trial.Trial, record: FitRecord) -> None:
+    """Tell the study what a trial came to."""
     told = study.trials[trial.number].intermediate_values  # by a run that was killed before it told the end
     for event in record.history:
         if event.epoch not in told:
@@ -208,19 +294,20 @@ def final_means(
     study: Study, finalists: list[FrozenTrial], choices: dict[int, Choice], evaluate: Evaluate
 ) -> dict[int, float]:
     """Mean validation UAR over `FINAL_SEEDS` seeds by trial number; a finalist that fails with one of them is out."""
-    means, failures = {}, []
+    means: dict[int, float] = {}
+    failures: list[str] = []
+
+    def again(t: FrozenTrial) -> str:
+        return f"trial {t.number} again"
+
+    requests = [Request(choices[t.number], seed, (), again(t)) for t in finalists for seed in range(1, FINAL_SEEDS)]
+    outcomes = refuse_lost(evaluate(requests))
     for t in finalists:
-        try:
-            more = [
-                evaluate(choices[t.number], seed, (), f"trial {t.number} again").val_uar
-                for seed in range(1, FINAL_SEEDS)
-            ]
-        except WorkerError:
-            raise
-        except TrainingError as error:
-            failures.append(f"trial {t.number}: {error}")
-        else:
-            means[t.number] = fmean([t.value or 0.0, *more])
+        mine = [outcome for request, outcome in zip(requests, outcomes, strict=True) if request.tag == again(t)]
+        scores = [outcome.val_uar for outcome in mine if not isinstance(outcome, SertbenchError)]
+        if len(scores) == len(mine):
+            means[t.number] = fmean([t.value or 0.0, *scores])
+        failures += [f"trial {t.number}: {outcome}" for outcome in mine if isinstance(outcome, SertbenchError)]
     if not means:
         raise TrainingError(f"{study.study_name}: every finalist failed with another seed: {'; '.join(failures)}")
     return means

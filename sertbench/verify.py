@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from sertbench import bundle, leaderboard, replication
+from sertbench import bundle, files, leaderboard, replication
 from sertbench.errors import BundleError
 from sertbench.leaderboard import Row, text_of
 from sertbench.protocols import table_sha256
@@ -57,7 +57,7 @@ def changed_files(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
     """Files that are missing or have another hash than run.json says."""
     for name, published in run["files"].items():
         path = folder / name
-        found = bundle.file_sha256(path) if path.exists() else "missing"
+        found = files.sha256(path) if path.exists() else "missing"
         if found != published:
             yield Finding(folder.name, name, published, found)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from sertbench import activations, verify
+from sertbench import activations, files, verify
 from sertbench.activations import Recorder, recording
 
 
@@ -137,7 +137,7 @@ def test_a_bundle_with_a_recording_is_verified_and_drawn(tmp_path: Path, made_bu
     rng = np.random.default_rng(0)
     columns = {f"a_{k}": rng.normal(size=len(test)).astype(np.float16) for k in range(6)}
     bundle.write_table(folder / "activations.parquet", test[["fold", "utterance"]].assign(**columns))
-    run["files"]["activations.parquet"] = bundle.file_sha256(folder / "activations.parquet")
+    run["files"]["activations.parquet"] = files.sha256(folder / "activations.parquet")
     bundle.save_run(folder, run)
     assert verify.verify_bundle(folder) == []
     details = run_details.details(folder)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ import torch
 
 from sertbench import crossval, executors
 from sertbench.compute import Compute
-from sertbench.errors import ConfigError, TrainingError, WorkerError
+from sertbench.errors import ConfigError, StoppedError, TrainingError, WorkerError
 from sertbench.feature_spec import log_mel
 from sertbench.feature_store import open_store
 from sertbench.fits import run_fit, run_prediction
@@ -28,11 +29,11 @@ from sertbench.training import EpochEnd
 
 PLUGIN = '''
 import os
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from sertbench import executors
 from sertbench.errors import ConfigError
 from sertbench.model import NeuralModel, Recipe
 
@@ -46,9 +47,12 @@ class Net(NeuralModel):
         super().__init__(input_shape, n_classes)
         if fate == "refuses":
             raise ConfigError("a sentence for the user")
-        if fate == "dies":
-            executors._events._wlock.acquire()  # as if it died while it wrote an event
+        once = Path(__file__).with_name("died")
+        if fate == "dies" or fate == "dies once" and not once.exists():
+            once.touch()
             os._exit(3)
+        if fate == "breaks":
+            raise ZeroDivisionError("deep in the plug-in")
         self.layers = nn.Sequential(nn.Dropout(0.3), nn.Linear(input_shape[0], n_classes))
 
     def forward(self, x):
@@ -81,7 +85,7 @@ def tasks(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def outcome(tasks, tmp_path_factory):
-    """The same two fits and predictions in this process and in two workers, then a fit that raises and one that dies.
+    """The same two fits and predictions in this process and in two workers, then fits that raise, die once, or always.
 
     All in one go, because each worker process imports torch.
     """
@@ -89,12 +93,13 @@ def outcome(tasks, tmp_path_factory):
     threads = torch.get_num_threads()
     for side, count in ((here, 1), (there, 2)):
         side.folder = tmp_path_factory.mktemp("fits")
-        with executors.make(count, lambda tag, event, events=side.events: events.append((tag, event))) as executor:
+        with executors.make(count) as executor:
             fits = [tasks(side.folder, seed) for seed in (0, 1)]
             records = {}
 
-            def fit(seed, executor=executor, fits=fits, records=records):
-                records[seed] = executor.run(run_fit, fits[seed], f"seed {seed}")
+            def fit(seed, executor=executor, fits=fits, records=records, events=side.events):
+                hear = lambda tag, event: events.append((tag, event))  # noqa: E731
+                records[seed] = executor.run(run_fit, fits[seed], f"seed {seed}", hear)
 
             both = [threading.Thread(target=fit, args=(seed,)) for seed in (0, 1)]
             for thread in both:
@@ -111,9 +116,10 @@ def outcome(tasks, tmp_path_factory):
                 with pytest.raises(TrainingError) as died:
                     executor.run(run_fit, tasks(side.folder, 0, fate="dies"), "dies")
                 side.died = died
-                with pytest.raises(TrainingError) as after:
-                    executor.run(run_fit, tasks(side.folder, 2), "after")
-                side.after = after
+                side.after = executor.run(run_fit, tasks(side.folder, 0, fate="dies once"), "after")
+                with pytest.raises(TrainingError) as broke:
+                    executor.run(run_fit, tasks(side.folder, 0, fate="breaks"), "breaks")
+                side.broke = broke
     torch.set_num_threads(threads)
     return SimpleNamespace(here=here, there=there)
 
@@ -148,8 +154,8 @@ def test_every_epoch_is_reported_once_and_in_order_under_its_tag(outcome, side):
 
     for seed in (0, 1):
         events = [event for tag, event in side.events if tag == f"seed {seed}"]
-        assert events == list(side.records[seed].history)
-    assert len(side.events) == 6
+        assert events == [executors.BEGUN, *side.records[seed].history]
+    assert len(side.events) == 8
 
 
 @pytest.mark.parametrize("side", ["here", "there"])
@@ -160,56 +166,95 @@ def test_an_error_keeps_its_kind_and_its_words(outcome, side):
     assert str(refused.value) == "a sentence for the user"
 
 
-def test_a_worker_that_died_is_an_error_that_says_what_to_type(outcome):
-    """And leaving the executor ends, although the worker holds the queue's lock: or this would hang."""
+def test_a_fit_whose_worker_dies_again_and_again_is_an_error_that_says_what_to_type(outcome):
     assert outcome.there.died.type is WorkerError
     assert "a worker process died" in str(outcome.there.died.value)
+    assert "exit code 3" in str(outcome.there.died.value)
     assert "type the same command again" in str(outcome.there.died.value)
 
 
-def test_after_a_worker_died_nothing_more_is_run(outcome):
-    assert outcome.there.after.type is WorkerError
+def test_a_fit_whose_worker_died_is_run_by_another_worker(outcome):
+    assert len(outcome.there.after.history) == 3
+
+
+def test_the_traceback_of_a_worker_comes_with_its_error(outcome):
+    text = "".join(traceback.format_exception(outcome.there.broke.value))
+
+    assert "net.py" in str(outcome.there.broke.value)
+    assert 'raise ZeroDivisionError("deep in the plug-in")' in text
 
 
 def test_one_fit_at_a_time_runs_in_this_process():
-    with executors.make(1, lambda *_: None) as executor:
+    with executors.make(1) as executor:
         assert executor.run(lambda task, _: (task, os.getpid()), "task", "tag") == ("task", os.getpid())
 
 
 def test_a_stopped_fit_ends_at_its_next_epoch_and_no_other_one_begins():
     seen = []
-    with executors.InProcess(lambda _, event: seen.append(event)) as executor:
+    with executors.make(1) as executor:
 
         def work(task, report):
             report(1)
-            executor.stop()
+            executor._stopped.set()
             report(2)
 
-        with pytest.raises(WorkerError, match="type the same command again"):
-            executor.run(work, None, "running")
-        with pytest.raises(WorkerError):
-            executor.run(lambda *_: seen.append("begun"), None, "next")
-    assert seen == [1]
+        with pytest.raises(StoppedError, match="type the same command again"):
+            executor.run(work, None, "running", lambda _, event: seen.append(event))
+        with pytest.raises(StoppedError):
+            executor.run(lambda *_: seen.append("later"), None, "next")
+    assert seen == [executors.BEGUN, 1]
+
+
+def test_a_fit_in_this_process_is_stopped_between_two_epochs():
+    """A step of a large network takes seconds, an epoch minutes: a machine that is taken back does not wait so long."""
+    begun = threading.Event()
+
+    def work(task, report):
+        begun.set()
+        while True:
+            time.sleep(0.01)
+
+    with executors.make(1) as executor:
+        threading.Thread(target=lambda: begun.wait() and executor.stop()).start()
+        with pytest.raises(StoppedError):
+            executor.run(work, None, "endless")
 
 
 def test_stopped_workers_take_no_fit():
-    with executors.Workers(1, lambda *_: None) as executor:
+    with executors.Runner(executors.Workers(1)) as executor:
         executor.stop()
-        with pytest.raises(WorkerError, match="type the same command again"):
+        with pytest.raises(StoppedError, match="type the same command again"):
             executor.run(len, (), "late")
+
+
+@pytest.mark.parametrize(("named", "names"), [("", []), ("0", ["0"]), ("3, 5,", ["3", "5"]), ("GPU-ab", ["GPU-ab"])])
+def test_workers_take_turns_with_the_gpus_that_this_process_may_use(monkeypatch, named, names):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert executors.visible_gpus() == names
+
+
+def test_an_engine_that_has_nobody_left_ends_the_wait():
+    class Deserted(executors.InProcess):
+        def watch(self):
+            raise WorkerError("nobody came")
+
+    with executors.Runner(Deserted()) as executor, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(executors, "WATCH", 0.05)
+        with pytest.raises(WorkerError, match="nobody came"):
+            executor.run(lambda *_: time.sleep(1), None, "tag")
 
 
 def test_an_interruption_ends_all_folds(monkeypatch):
     """Else the others would go on to the end of the run before the program ends."""
     ended = []
 
-    def run_fold(plan, fold, store, executor, display, choice):
+    def run_fold(fits, fold, choice):
         if fold == "interrupted":
             raise KeyboardInterrupt
         try:
             for _ in range(500):
-                executor.run(lambda *_: time.sleep(0.01), None, "tag")
-        except WorkerError:
+                fits.send(lambda *_: time.sleep(0.01), None, "tag")
+        except StoppedError:
             ended.append(fold)
 
     monkeypatch.setattr(crossval, "run_fold", run_fold)
@@ -219,8 +264,9 @@ def test_an_interruption_ends_all_folds(monkeypatch):
         manifest=None,
         workers=1,
     )
-    with pytest.raises(KeyboardInterrupt):
-        crossval.cross_validate(plan, 1, SimpleNamespace(fits=lambda _: nullcontext(), epoch=None))
+    display = SimpleNamespace(fits=lambda _: nullcontext(), begun=lambda _: None)
+    with executors.make(1) as executor, pytest.raises(KeyboardInterrupt):
+        crossval.cross_validate(plan, 1, executor, display)
 
     assert ended == ["other"]
 
@@ -234,8 +280,8 @@ def work(task, report):
     time.sleep(600)
 
 if __name__ == "__main__":
-    with executors.Workers(1, lambda tag, pid: print(pid, flush=True)) as executor:
-        executor.run(work, None, "tag")
+    with executors.Runner(executors.Workers(1)) as executor:
+        executor.run(work, None, "tag", lambda tag, event: event == "begun" or print(event, flush=True))
 """
 
 

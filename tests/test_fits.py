@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import threading
 from dataclasses import replace
@@ -317,11 +318,15 @@ def test_an_interrupted_fit_leaves_nothing_and_runs_later(task):
 # --- pruning
 
 
-def test_a_pruned_fit_is_not_published(task):
-    record = run_fit(task(stop_below=(-1.0, 2.0)), silent)
+def test_a_pruned_fit_is_no_fit_but_is_not_run_again(task):
+    pruning = task(stop_below=(-1.0, 2.0))
+    record = run_fit(pruning, silent)
+    again = run_fit(pruning, silent)
 
     assert (record.pruned, len(record.history)) == (True, 2)
-    assert content(task().folder) == []
+    assert (again.reused, again.lasting()) == (True, record.lasting())
+    assert load_record(task().folder, record.identity) is None
+    assert not run_fit(task(stop_below=(-1.0, 1.5)), silent).reused
     assert not run_fit(task(), silent).reused
 
 
@@ -558,3 +563,78 @@ class Zero(Estimator):
 """
 
     assert run_fit(task(class_zero, store=None), silent).val_uar == 0.5
+
+
+# --- what is damaged is fitted again
+
+
+def corrupt(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda place: (place / "weights.pt").unlink(), "weights.pt is missing"),
+        (lambda place: (place / "fit.json").unlink(), "fit.json is missing"),
+        (lambda place: corrupt(place / "weights.pt"), "weights.pt is not the file that was written"),
+        (lambda place: (place / "fit.json").write_text('{"identity": "a'), "Unterminated string"),
+        (lambda place: (place / "fit.json").write_text("{}"), "weights_sha256"),
+        (lambda place: (place / "fit.json").write_text("[]"), "was damaged"),
+        (lambda place: (place / "fit.json").write_bytes(b"\xff\xfe"), "decode"),
+    ],
+    ids=["no weights", "no record", "a bit of the weights", "half a record", "empty", "a list", "no text"],
+)
+def test_a_damaged_fit_is_fitted_again_and_says_so(task, damage, said):
+    first = run_fit(task(), silent)
+    before = weights(task())
+    damage(task().folder / first.identity)
+
+    again = run_fit(task(), silent)
+
+    assert not again.reused
+    assert said in again.note
+    assert "fitted again" in again.note
+    assert all(torch.equal(values, before[name]) for name, values in weights(task()).items())
+    assert content(task().folder) == [first.identity]
+    assert run_fit(task(), silent).reused
+
+
+def test_a_prediction_is_kept_and_a_damaged_one_is_made_again(task, monkeypatch):
+    record = run_fit(task(), silent)
+    test = PredictionTask(task(), TEST, (), np.ones(3))
+    first, _ = run_prediction(test, silent)
+    made = []
+    plain = fits.predict_test
+    monkeypatch.setattr(fits, "predict_test", lambda task: made.append(1) or plain(task))
+
+    again, _ = run_prediction(test, silent)
+    assert (made, again.tolist()) == ([], first.tolist())
+
+    (kept,) = (task().folder / record.identity).glob("test-*.npz")
+    for broken in (b"", kept.read_bytes()[:100]):
+        kept.write_bytes(broken)
+        assert run_prediction(test, silent)[0].tolist() == first.tolist()
+    assert len(made) == 2
+
+
+def test_weights_that_vanish_before_the_prediction_are_said_in_words(task):
+    record = run_fit(task(), silent)
+    (task().folder / record.identity / "weights.pt").unlink()
+
+    with pytest.raises(StorageError, match="Type the same command again"):
+        run_prediction(PredictionTask(task(), TEST, (), np.ones(3)), silent)
+
+
+def test_drafts_of_killed_processes_are_removed_after_a_day(tmp_path):
+    old, young = tmp_path / ".a.0.draft", tmp_path / ".b.0.draft"
+    for draft in (old, young):
+        draft.mkdir()
+        (draft / "weights.pt").write_bytes(b"half")
+    os.utime(old, (0, 0))
+
+    fits.clean(tmp_path)
+
+    assert content(tmp_path) == [young.name]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import random
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 
@@ -12,11 +16,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState, create_trial
 
-from sertbench.errors import PluginError, TrainingError, WorkerError
+from sertbench.errors import PluginError, SertbenchError, TrainingError, WorkerError
 from sertbench.fits import FitRecord, prune_in_hindsight
 from sertbench.model import NeuralModel, Recipe
 from sertbench.training import EpochEnd
-from sertbench.tuning import FINAL_SEEDS, MOST_FINALISTS, Tuned, n_finalists, published, thresholds, tune
+from sertbench.tuning import (
+    BATCH,
+    FINAL_SEEDS,
+    MOST_FINALISTS,
+    Tuned,
+    n_finalists,
+    published,
+    sampler,
+    thresholds,
+    tune,
+)
 
 EPOCHS = 6
 
@@ -68,9 +82,15 @@ class Scorer:
         self.errors = errors or {}
         self.score = score
 
-    def __call__(self, choice, seed, stop_below, tag):
+    def __call__(self, requests):
+        return [self.one(r.choice, r.seed, r.stop_below, r.tag) for r in requests]
+
+    def one(self, choice, seed, stop_below, tag):
         self.calls.append((choice, seed, stop_below, tag))
-        if error := self.errors.get(len(self.calls)):
+        error = self.errors.get(len(self.calls))
+        if isinstance(error, SertbenchError):
+            return error
+        if error:
             raise error
         return prune_in_hindsight(record(self.score(choice, seed)), stop_below)
 
@@ -219,7 +239,7 @@ def test_a_study_that_was_stopped_anywhere_goes_on_to_the_same_result(tmp_path, 
     resumed = Scorer()
 
     assert study(tmp_path, 9, resumed) == expected
-    assert resumed.calls == calls[min(at - 1, 9) :]
+    assert resumed.calls == calls[9 if at > 9 else (at - 1) // BATCH * BATCH :]  # a batch is asked for as a whole
 
 
 def test_a_study_that_is_stopped_again_and_again_ends_as_if_it_had_not_been(tmp_path):
@@ -387,6 +407,105 @@ def test_models_without_epochs_are_never_pruned(tmp_path):
     """Estimators leave no history."""
     scorer = Scorer()
 
-    tune(Net, "f1", tmp_path / "f1.journal", 6, 1, lambda *call: replace(scorer(*call), history=()))
+    tune(Net, "f1", tmp_path / "f1.journal", 6, 1, lambda requests: [replace(r, history=()) for r in scorer(requests)])
 
     assert all(stop_below == () for _, _, stop_below, _ in scorer.calls)
+
+
+# --- batches
+
+
+def told(path):
+    """The journal without what a clock said."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [{k: v for k, v in line.items() if "datetime" not in k and k != "worker_id"} for line in lines]
+
+
+def test_all_trials_of_a_batch_are_asked_before_one_is_told(tmp_path):
+    batches = []
+    scorer = Scorer()
+
+    study(tmp_path, 10, lambda requests: batches.append([r.tag for r in requests]) or scorer(requests))
+
+    assert [len(batch) for batch in batches[:3]] == [4, 4, 2]
+    assert batches[0] == ["trial 0", "trial 1", "trial 2", "trial 3"]
+    assert len({r[2] for r in scorer.calls[4:8]}) == 1  # one pruning rule for a batch
+
+
+def test_a_study_is_the_same_whichever_trial_of_a_batch_ends_first(tmp_path):
+    """The journal too, line by line."""
+
+    def backwards(requests):
+        return Scorer()(requests[::-1])[::-1]
+
+    def in_threads(requests):
+        def one(request):
+            time.sleep(0.01 * random.random())
+            return Scorer()([request])[0]
+
+        with ThreadPoolExecutor(8) as threads:
+            return list(threads.map(one, requests))
+
+    for name, evaluate in (("a", Scorer()), ("b", backwards), ("c", in_threads)):
+        study(tmp_path / name, 10, evaluate)
+
+    journals = [told(tmp_path / name / "f1.journal") for name in "abc"]
+    assert journals[0] == journals[1] == journals[2]
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.6, 0.9])
+def test_a_journal_that_was_cut_anywhere_gives_the_same_study(tmp_path, keep):
+    expected = study(tmp_path, 9, Scorer())
+    journal = tmp_path / "f1.journal"
+    content = journal.read_bytes()
+    journal.write_bytes(content[: int(len(content) * keep)])
+    (tmp_path / "f1.journal.lock").symlink_to("nowhere")  # as a process leaves it that is killed while it writes
+
+    assert study(tmp_path, 9, Scorer()) == expected
+
+
+def test_a_damaged_journal_is_put_aside_and_made_again(tmp_path):
+    expected = study(tmp_path, 5, Scorer())
+    journal = tmp_path / "f1.journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([*lines[:3], b"no json\n", *lines[4:]]))
+
+    assert study(tmp_path, 5, Scorer()) == expected
+    assert (tmp_path / "f1.damaged").exists()
+
+
+def test_the_sampler_says_all_that_optuna_has_other_defaults_for(monkeypatch):
+    given = {}
+    monkeypatch.setattr(optuna.samplers, "TPESampler", lambda **arguments: given.update(arguments))
+
+    sampler(7)
+
+    assert given == {
+        "seed": 7,
+        "n_startup_trials": 4,
+        "n_ei_candidates": 24,
+        "multivariate": True,
+        "group": False,
+        "constant_liar": True,
+    }
+
+
+@pytest.mark.parametrize("calls", [1, 2, 4, 5, 7, 14, 17, 26])
+def test_a_study_that_is_killed_between_two_parameters_of_a_trial_is_the_same_study(tmp_path, monkeypatch, calls):
+    expected = study(tmp_path / "whole", 9, Scorer())
+    left = calls
+    plain = optuna.trial.Trial._suggest
+
+    def killed(self, *arguments):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise KeyboardInterrupt
+        return plain(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.trial.Trial, "_suggest", killed)
+        with pytest.raises(KeyboardInterrupt):
+            study(tmp_path / "stopped", 9, Scorer())
+
+    assert study(tmp_path / "stopped", 9, Scorer()) == expected

@@ -25,7 +25,7 @@ def shown(display: Display) -> str:
 def tell(folder: Path, *, quiet: bool = False, terminal: bool = False, ends: bool = True) -> Display:
     """What a run with two fits tells: one is done, of the other an epoch."""
     display = Display(Console(file=io.StringIO(), force_terminal=terminal, width=140), quiet=quiet)
-    display.log_to(folder / "log.txt")
+    display.log_to(folder)
     display.expect({"fold 1": 100})
     epoch = EpochEnd(1, 1.25, 0.5, 1.0, 0.001, 2.0)
     with display.stage("features", 10) as advance:

@@ -41,7 +41,7 @@ def execute(options: argparse.Namespace) -> int:
     """Show the report; give the exit status that says how it ended."""
     import json
 
-    from sertbench import audit, bundle, corpus, exclusions, plugins
+    from sertbench import audit, corpus, exclusions, files, plugins
     from sertbench import config as configs
     from sertbench.progress import Display
 
@@ -59,7 +59,7 @@ def execute(options: argparse.Namespace) -> int:
             lambda done, total: advance(100 * done // max(total, 1)),
         )
     if options.json:
-        bundle.write_text(options.json, json.dumps(report.as_json(), indent=1) + "\n")
+        files.write_text(options.json, json.dumps(report.as_json(), indent=1) + "\n")
     show(screen, report)
     return audit.STATUS[report.status]
 

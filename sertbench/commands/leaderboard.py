@@ -55,8 +55,8 @@ def execute(options: argparse.Namespace) -> int:
 
 def export(options: argparse.Namespace) -> int:
     """Print or write the published tables in another format."""
-    from sertbench import bundle, leaderboard
     from sertbench import export as formats
+    from sertbench import files, leaderboard
     from sertbench.errors import unknown
 
     paths = {path.stem: path for path in sorted(options.leaderboards.glob("*.csv"))}
@@ -68,7 +68,7 @@ def export(options: argparse.Namespace) -> int:
     rows = [row for name in options.corpora or paths for row in leaderboard.read(paths[name])]
     text = {"markdown": formats.markdown, "latex": formats.latex}[options.format](rows)
     if options.out:
-        bundle.write_text(options.out, text)
+        files.write_text(options.out, text)
     else:
         sys.stdout.write(text)
     return 0

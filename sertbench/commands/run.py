@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from sertbench.commands import console, whole_number
 
 if TYPE_CHECKING:
     from sertbench.benchmark import Outcome
+    from sertbench.grid import Result
 
 HELP = "tune, cross-validate and rank a model on a corpus"
 
@@ -25,6 +27,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--quiet", action="store_true", help="show the resulting table and alarms only; the log has all"
     )
     parser.add_argument("--dry-run", action="store_true", help="show the plan and stop")
+    for name in ("models", "datasets"):
+        parser.add_argument(
+            f"--{name}", default=argparse.SUPPRESS, metavar="A,B", help=f"several {name}, separated by commas: a grid"
+        )
+    parser.add_argument(
+        "--only-failed",
+        action="store_true",
+        help="of the grid, only what failed or is incomplete; without --models and --datasets, all such of --runs",
+    )
     for option in fields(config.RunConfig):
         add_option(parser, option.name, str(option.type), option.metadata["help"], option.default)
 
@@ -44,17 +55,50 @@ def add_option(parser: argparse.ArgumentParser, name: str, kind: str, text: str,
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Run, and show the tables that the new row stands in."""
-    known = {f.name for f in fields(config.RunConfig)}
-    settings = config.load(options.config, {k: v for k, v in vars(options).items() if k in known})
-    from sertbench import benchmark
+    """Run, and show the tables that the new rows stand in."""
+    from sertbench import benchmark, grid
     from sertbench.progress import Display
 
+    known = {f.name for f in fields(config.RunConfig)}
+    flags = {k: v for k, v in vars(options).items() if k in known | set(grid.PLURALS)}
     display = Display(console(), quiet=options.quiet and not options.dry_run)
-    outcome = benchmark.run(settings, display, dry=options.dry_run)
-    if outcome is not None:
+    named = options.config is not None or any(name in flags for name in ("model", "dataset", *grid.PLURALS))
+    configs = grid.expand(options.config, flags) if named or not options.only_failed else []
+    if options.only_failed:
+        configs = grid.failed_only(configs if named else None, flags)
+        if not configs:
+            display.say("nothing failed: there is nothing to run again")
+            return 0
+    if len(configs) == 1 and not options.only_failed:
+        outcome = benchmark.run(configs[0], display, dry=options.dry_run)
+        if outcome is not None:
+            show(outcome, display)
+        return 0
+    return show_grid(grid.run(configs, display, dry=options.dry_run), display)
+
+
+def show_grid(results: Sequence[Result], display: Any) -> int:
+    """The tables that the new rows stand in, and what failed; gives the exit status."""
+    tables = {}
+    for result in results:
+        if result.outcome is not None:
+            row = result.outcome.row
+            tables[row["corpus"], row["label_set"], row["subset"], row["protocol"]] = result.outcome
+    for outcome in tables.values():
         show(outcome, display)
-    return 0
+    failed = [(r.name, r.reason) for r in results if r.outcome is None]
+    failed += [
+        (r.name, r.outcome.row["unranked_reason"])
+        for r in results
+        if r.outcome is not None and r.outcome.row["unranked_reason"].startswith("incomplete")
+    ]
+    for name, reason in failed:
+        display.say(f"failed: {name}: {reason}", urgent=True)
+    if failed:
+        display.say(
+            "`sertbench status` has the logs; after mending: the same command, or it with --only-failed", urgent=True
+        )
+    return 1 if failed else 0
 
 
 def show(outcome: Outcome, display: Any) -> None:
