@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sertbench import feature_spec
 from sertbench import testing_recipes as recipes
 from sertbench.corpus import Utterance
 from sertbench.errors import PluginError
@@ -22,8 +23,8 @@ def examples(cls: type[Estimator], count: int, seed: int, classes: int = CLASSES
     """Utterances whose functionals and durations depend on their class; `told`: with their labels."""
     rng = np.random.default_rng(seed)
     targets = np.arange(count) % classes
-    rows = 2 * cls.recipe.features.rows if cls.recipe.features else 0
-    functionals = (rng.standard_normal((count, rows)) + targets[:, None]).astype(np.float32)
+    columns = feature_spec.width(cls.recipe.features)
+    functionals = (rng.standard_normal((count, columns)) + targets[:, None]).astype(np.float32)
     utterances = tuple(
         Utterance(
             id=f"{seed}_{i:03d}",
