@@ -33,9 +33,7 @@ class Mlp(Estimator):
     recipe = Recipe(features=UtteranceSpec("functionals"))
     feature_kinds = FUNCTIONALS
 
-    def __init__(
-        self, n_classes: int, seed: int, hidden: int = 128, penalty: float = 1e-3, rate: float = 1e-3
-    ) -> None:
+    def __init__(self, n_classes: int, seed: int, hidden: int = 128, penalty: float = 1e-3, rate: float = 1e-3) -> None:
         super().__init__(n_classes, seed)
         self.hidden = hidden
         self.penalty = penalty  # L2

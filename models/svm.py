@@ -17,7 +17,9 @@ from sertbench.model import Choice, Estimator, Examples, Recipe
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-MOST_KERNEL = 20_000  # training utterances whose kernel is computed once for all C (3.2 GB); more: by libsvm, row by row
+MOST_KERNEL = (
+    20_000  # training utterances whose kernel is computed once for all C (3.2 GB); more: by libsvm, row by row
+)
 SHARPNESS = np.logspace(-1.5, 1.5, 31)
 
 
@@ -34,7 +36,9 @@ class Svm(Estimator):
     the lowest cross-entropy on the validation part; it changes no decision. Nothing is random: all seeds agree.
     """
 
-    paper = "Eyben et al., The Geneva minimalistic acoustic parameter set (GeMAPS), IEEE Trans. Affective Computing 2016"
+    paper = (
+        "Eyben et al., The Geneva minimalistic acoustic parameter set (GeMAPS), IEEE Trans. Affective Computing 2016"
+    )
     family = "SVM"
     year = 2016
     recipe = Recipe(features=UtteranceSpec("functionals"))
@@ -76,7 +80,7 @@ class Svm(Estimator):
     @property
     def gamma(self) -> float:
         """The RBF's gamma: 1 / columns is the mean squared distance of standardised rows, up to a factor of 2."""
-        return self.width / self.support.shape[1]
+        return self.width / float(self.support.shape[1])
 
     def seen(self, x: np.ndarray) -> np.ndarray:
         """Standardised rows as the machine takes them: their kernel with the training rows, (n, n_train), or (n, D)."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from sertbench import bundle, cost, gate, leaderboard, optimism
+from sertbench import bundle, cost, gate, leaderboard, optimism, utterance_features
 from sertbench import config as configs
 from sertbench import plan as plans
 from sertbench.config import RunConfig
@@ -85,6 +85,10 @@ def record_of(
             "diagnostic": getattr(model.cls, "diagnostic", False),
             "n_parameters": price.n_parameters,
             "recipe": asdict(plan.recipe),
+        },
+        "features": {
+            "versions": utterance_features.versions(plan.recipe.features),
+            "licence": utterance_features.licence(plan.recipe.features),
         },
         "corpus": {
             "name": plan.corpus_name,

@@ -26,8 +26,9 @@ def version() -> str:
         return metadata.version("opensmile")
     except metadata.PackageNotFoundError:
         raise ConfigError(
-            f"features {' and '.join(SETS)} need openSMILE, which is not installed: pip install 'sertbench[opensmile]'. "
-            f"Its licence: {LICENCE.partition(': ')[2]}. `--features functionals` needs nothing more"
+            f"features {' and '.join(SETS)} need openSMILE, which is not installed. Type: "
+            f"pip install 'sertbench[opensmile]'. Its licence: {LICENCE.partition(': ')[2]}. "
+            "Or take --features functionals, which need nothing more"
         ) from None
 
 
@@ -43,7 +44,7 @@ def compute(kind: str, wave: np.ndarray) -> np.ndarray:
 
 @cache
 def extractor(kind: str) -> Any:
-    """openSMILE with the settings of a set; may be called by several threads at a time."""
+    """An openSMILE with the settings of a set; may be called by several threads at a time."""
     version()
     import opensmile
 

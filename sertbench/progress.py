@@ -118,10 +118,11 @@ class Display:
         self._done += 1
         left = (time.monotonic() - self._started) / self._done * (self._total - self._done)
         state = "was done already" if record.reused else f"in {duration(record.seconds)}"
+        kept = f"epoch {record.best_epoch} of {len(record.history)}" if record.history else f"step {record.best_epoch}"
         pruned = f", pruned after epoch {len(record.history)}" if record.pruned else ""
         self.say(
-            f"[{self._done}/{self._total}] {tag}: val UAR {100 * record.val_uar:.1f} at epoch {record.best_epoch} "
-            f"of {max(1, len(record.history))}{pruned}, {state}; about {duration(left)} left"
+            f"[{self._done}/{self._total}] {tag}: val UAR {100 * record.val_uar:.1f} at {kept}"
+            f"{pruned}, {state}; about {duration(left)} left"
         )
         if self._bars is not None:
             with self._lock:

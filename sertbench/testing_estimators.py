@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from sertbench import feature_spec
 from sertbench import testing_recipes as recipes
@@ -43,7 +44,8 @@ def examples(cls: type[Estimator], count: int, seed: int, classes: int = CLASSES
 def fitted(cls: type[Estimator], seed: int = 0, classes: int = CLASSES, **arguments: Any) -> Estimator:
     """An estimator fitted on 40 utterances, of which `classes` classes occur."""
     estimator = cls(CLASSES, seed, **arguments)
-    estimator.fit(examples(cls, 40, 1, classes), examples(cls, 16, 2, classes))
+    with threadpool_limits(1):  # as in a run
+        estimator.fit(examples(cls, 40, 1, classes), examples(cls, 16, 2, classes))
     return estimator
 
 
