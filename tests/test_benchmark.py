@@ -282,7 +282,7 @@ def test_features_are_chosen_on_the_command_line_and_are_rows_of_their_own(
     monkeypatch.setattr("sertbench.opensmile_features.version", lambda: "9.9")
     monkeypatch.setattr(
         "sertbench.opensmile_features.compute",
-        lambda kind, wave: np.array([np.abs(s).mean() for s in np.array_split(wave, 88)], np.float32),
+        lambda _, wave: np.array([np.abs(s).mean() for s in np.array_split(wave, 88)], np.float32),
     )
     svm = ("--model", "svm", *BASE[2:])
     assert run(base=svm) == 0

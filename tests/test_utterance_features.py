@@ -132,7 +132,7 @@ def test_another_version_of_the_extractor_is_another_key(monkeypatch):
 
 
 def test_a_file_that_gives_no_numbers_is_named(corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr(utterance_features, "compute", lambda spec, wave: np.full(spec.rows, np.nan, np.float32))
+    monkeypatch.setattr(utterance_features, "compute", lambda spec, _: np.full(spec.rows, np.nan, np.float32))
 
     with pytest.raises(AudioError, match=r"0\.wav: functionals gives 214 values of 214 that are no numbers"):
         build(corpus[:1], tmp_path)
@@ -173,7 +173,7 @@ def test_what_opensmile_is_asked_for(monkeypatch):
     stub.FeatureSet = types.SimpleNamespace(eGeMAPSv02="the set")
     stub.FeatureLevel = types.SimpleNamespace(Functionals="per utterance")
     monkeypatch.setitem(sys.modules, "opensmile", stub)
-    monkeypatch.setattr(opensmile_features.metadata, "version", lambda name: "2.6.0")
+    monkeypatch.setattr(opensmile_features.metadata, "version", lambda _: "2.6.0")
     opensmile_features.extractor.cache_clear()
     try:
         values = utterance_features.compute(UtteranceSpec("egemaps"), np.zeros(10, np.float32))
