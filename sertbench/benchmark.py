@@ -12,7 +12,19 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from sertbench import activations, bundle, cost, exclusions, executors, files, gate, leaderboard, optimism, status
+from sertbench import (
+    activations,
+    bundle,
+    cost,
+    exclusions,
+    executors,
+    files,
+    gate,
+    leaderboard,
+    optimism,
+    status,
+    utterance_features,
+)
 from sertbench import config as configs
 from sertbench import plan as plans
 from sertbench.config import RunConfig
@@ -156,6 +168,10 @@ def record_of(
             "diagnostic": getattr(model.cls, "diagnostic", False),
             "n_parameters": price.n_parameters,
             "recipe": asdict(plan.recipe),
+        },
+        "features": {
+            "versions": utterance_features.versions(plan.recipe.features),
+            "licence": utterance_features.licence(plan.recipe.features),
         },
         "corpus": {
             "name": plan.corpus_name,

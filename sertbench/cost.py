@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from sertbench import config as configs
+from sertbench import utterance_features
 from sertbench.errors import ConfigError, few
-from sertbench.feature_spec import SAMPLE_RATE
+from sertbench.feature_spec import SAMPLE_RATE, UtteranceSpec
 from sertbench.feature_store import windows
 from sertbench.guard import blaming, refuse_wrong_shape
 from sertbench.model import Estimator, NeuralModel
@@ -150,23 +151,31 @@ def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
     if recipe.features is not None:
         cut = f"windows of {recipe.window} s every {recipe.hop} s" if recipe.window else "whole utterances"
         features = f"{recipe.features.kind}, {recipe.features.rows} rows, {cut}: {price.n_items:,} items"
+    if isinstance(recipe.features, UtteranceSpec):
+        by = ", ".join(" ".join(made) for made in utterance_features.versions(recipe.features).items())
+        features = f"{recipe.features.kind}, {recipe.features.rows} values per utterance ({by})"
     tuning = (
         f"{config.trials} Optuna trials per fold on its validation part" if config.trials else "the recipe as published"
     )
     expected = f"at most {duration(price.seconds)} on this machine (early stopping usually ends sooner)"
+    made, fits = f"{plan.model.name}, {price.n_parameters:,} parameters", f"of at most {recipe.epochs} epochs each"
+    if issubclass(cls, Estimator):
+        made, fits, expected = plan.model.name, "of a model that is not trained in epochs", "usually minutes"
     rows = [
-        ("model", f"{plan.model.name}, {price.n_parameters:,} parameters. {cls.paper}"),
+        ("model", f"{made}. {cls.paper}"),
         ("corpus", f"{plan.corpus_name}, {manifest.label_set}{subset}: {size}; classes {', '.join(manifest.classes)}"),
         ("protocol", f"{plan.split.protocol}, {len(plan.split.folds)} folds. {plan.protocol.summary}"),
         ("features", features),
         ("tuning", tuning),
-        ("fits", f"{price.n_fits} of at most {recipe.epochs} epochs each; seeds per fold: {config.seeds}"),
+        ("fits", f"{price.n_fits} {fits}; seeds per fold: {config.seeds}"),
         ("computing", f"{plan.compute.device}, {plan.compute.precision}, {where(plan)}"),
         ("expected", expected),
         ("result", f"{plan.folder}"),
     ]  # fmt: skip
     if plan.excluded:
         rows.append(("left out", f"{len(plan.excluded)} named by --accept-missing: {few(plan.excluded, 4)}"))
+    if licence := utterance_features.licence(recipe.features):
+        rows.append(("licence", licence))
     if plan.corpus.synthetic:
         rows.append(("note", "this corpus is synthetic: its scores say nothing about people and are never ranked"))
     elif plan.corpus.unranked:

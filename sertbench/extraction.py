@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ import torch
 from sertbench import audio
 from sertbench.feature_spec import FeatureSpec
 from sertbench.features import extract
+
+T = TypeVar("T")
 
 
 class Extracted(NamedTuple):
@@ -40,7 +42,12 @@ def extract_file(path: Path, channel: str, spec: FeatureSpec, length: int | None
 def extract_all(
     paths: Sequence[Path], channel: str, spec: FeatureSpec, length: int | None, step: int
 ) -> Generator[Extracted]:
-    """Features of each file, in order, computed a few files ahead. Close the generator to stop early.
+    """Features of each file, in order. Close the generator to stop early."""
+    return in_order(lambda path: extract_file(path, channel, spec, length, step), paths)
+
+
+def in_order(compute: Callable[[T], Extracted], of: Sequence[T]) -> Generator[Extracted]:
+    """What `compute` gives for each of `of`, in order, computed a few ahead on all cores.
 
     One thread per core with one-threaded kernels: kernels of several threads collapse where cores are shared, and so an
     utterance's values do not depend on the number of cores. torch's own number of threads is restored at the end.
@@ -50,8 +57,8 @@ def extract_all(
     pool = ThreadPoolExecutor(workers, thread_name_prefix="features")
     torch.set_num_threads(1)
     try:
-        for path in paths:
-            ahead.append(pool.submit(extract_file, path, channel, spec, length, step))
+        for one in of:
+            ahead.append(pool.submit(compute, one))
             if len(ahead) > 4 * workers:
                 yield ahead.popleft().result()
         while ahead:

@@ -5,13 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
+from sertbench.errors import ConfigError, unknown
+
 SAMPLE_RATE = 16_000  # Hz: every corpus is brought to this rate by one resampling chain (soxr HQ)
 
 KINDS = {
     "mfcc": "mel-frequency cepstral coefficients, librosa's defaults at 16 kHz (GLAM uses 26)",
     "log_mel": "mel band energies in dB, Slaney bands",
     "log_spectrogram": "power spectrum in dB; also of frames that are neither tapered nor centred (APCNN)",
+    "functionals": "statistics of pitch, energy, spectrum and MFCC, one row per utterance; free, on librosa",
+    "egemaps": "eGeMAPSv02 (Eyben et al. 2016) by openSMILE, one row per utterance; non-commercial licence",
+    "compare2016": "ComParE 2016 (Schuller et al. 2016) by openSMILE, one row per utterance; non-commercial licence",
 }
+
+COLUMNS = {"functionals": 214, "egemaps": 88, "compare2016": 6373}  # values per utterance, by kind
+FUNCTIONALS = tuple(COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,45 @@ class FramedSpec(FeatureSpec):
     def frames(self, samples: int) -> int:
         """Frames T of a signal of `samples` samples: as many as it takes to hold them all."""
         return 1 + max(0, -(-(samples - self.frame_length) // self.hop_length))
+
+
+@dataclass(frozen=True)
+class UtteranceSpec:
+    """One row of values per utterance, whatever its length: functionals, as openSMILE calls them."""
+
+    kind: Literal["functionals", "egemaps", "compare2016"]
+
+    @property
+    def rows(self) -> int:
+        """Values per utterance."""
+        return COLUMNS[self.kind]
+
+    @property
+    def summary(self) -> str:
+        """What a list of models says: "egemaps 88"."""
+        return f"{self.kind} {self.rows}"
+
+    def frames(self, samples: int) -> int:
+        """One, for any length: the values stand where others have frames."""
+        del samples
+        return 1
+
+
+Features = FeatureSpec | UtteranceSpec
+
+
+def parse(text: str) -> Features:
+    """The features that `--features TEXT` asks for. ConfigError for a name that nobody knows."""
+    if text not in FUNCTIONALS:
+        raise ConfigError(f"--features: {unknown('kind of features', text, FUNCTIONALS)}")
+    return UtteranceSpec(text)  # type: ignore[arg-type]  # FUNCTIONALS holds the literals
+
+
+def width(features: Features | None) -> int:
+    """Columns of an Estimator's `Examples.functionals`: the utterance's values, or mean and deviation of each row."""
+    if features is None:
+        return 0
+    return features.rows if isinstance(features, UtteranceSpec) else 2 * features.rows
 
 
 def mfcc(n_mfcc: int = 26, **settings: Any) -> FeatureSpec:

@@ -1,5 +1,7 @@
 """Features of a whole corpus: cut into windows, computed once, kept on disk, memory-mapped by every worker process.
 
+Features that are one row of values per utterance (`UtteranceSpec`) are items of one frame.
+
 A folder `features/<key>/` of the cache holds `values.f32` (the items one after the other, each (F, T) float32),
 `sums.f64` (per item (2, F) float64: sum and sum of squares over its valid frames), `first.npy`, `frames.npy` and
 `meta.json`. The key is a hash of all that the values depend on, so a folder is right or it is absent: it is written
@@ -27,9 +29,10 @@ import soxr
 import torch
 from torch import Tensor
 
+from sertbench import utterance_features
 from sertbench.errors import ConfigError, StorageError
 from sertbench.extraction import Extracted, extract_all
-from sertbench.feature_spec import SAMPLE_RATE, FeatureSpec
+from sertbench.feature_spec import SAMPLE_RATE, Features, UtteranceSpec
 
 FEATURES_VERSION = 1  # raised whenever the same audio and settings give other values or another layout
 STALE = 24 * 3600  # seconds after which an unfinished folder was left by a killed process
@@ -68,6 +71,7 @@ class FeatureStore:
     input_shape: tuple[int, int]  # (F, T); T is 0 for whole utterances
     first: np.ndarray  #            (n_utterances + 1,), int64
     frames: np.ndarray  #           (n_items,), int64: frames that are centred on the utterance, not on its padding
+    pooled: bool = False  #         one row of values per utterance: nothing is left to take statistics of
 
     @classmethod
     def open(cls, folder: Path) -> FeatureStore:
@@ -79,7 +83,8 @@ class FeatureStore:
             F, T = meta["input_shape"]
             with suppress(OSError):
                 os.utime(folder / "meta.json")  # when it was last used (see resources.trim_cache)
-            return cls(folder, (F, T), np.load(folder / "first.npy"), np.load(folder / "frames.npy"))
+            first, frames = np.load(folder / "first.npy"), np.load(folder / "frames.npy")
+            return cls(folder, (F, T), first, frames, meta.get("pooled", False))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StorageError(f"{folder} holds no complete features ({error}). Run again to compute them") from error
 
@@ -146,9 +151,12 @@ class FeatureStore:
     def functionals(self, utterances: np.ndarray) -> np.ndarray:
         """Mean and standard deviation over time of each feature row: (n, 2 * F) float32, one row per utterance.
 
-        Taken over the valid frames of all items of the utterance.
+        Taken over the valid frames of all items of the utterance. (n, F): the values as they are, if they are one row
+        per utterance.
         """
         mean, std = self._spread(*self.items_of(utterances), len(utterances))
+        if self.pooled:
+            return mean.astype(np.float32)
         return np.concatenate([mean, std], axis=1).astype(np.float32)
 
     def _spread(self, items: np.ndarray, owner: np.ndarray, owners: int) -> tuple[np.ndarray, np.ndarray]:
@@ -163,7 +171,7 @@ class FeatureStore:
 def open_store(
     paths: Sequence[Path],
     audio_sha256: Sequence[str],
-    spec: FeatureSpec,
+    spec: Features,
     window: float | None,
     hop: float | None,
     channel: str,
@@ -185,12 +193,17 @@ def open_store(
     with _writing(folder):
         draft = _draft(folder)
         try:
-            with closing(extract_all(paths, channel, spec, length, step)) as computed:
+            if isinstance(spec, UtteranceSpec):
+                items = utterance_features.extract_all(paths, audio_sha256, channel, spec, cache)
+            else:
+                items = extract_all(paths, channel, spec, length, step)
+            with closing(items) as computed:
                 counts, frames = _stream(draft, computed, on_progress)
             np.save(draft / "first.npy", np.cumsum([0, *counts]))
             np.save(draft / "frames.npy", np.concatenate(frames))
             shape = (spec.rows, 0 if length is None else spec.frames(length))
             meta = {"version": FEATURES_VERSION, "input_shape": shape, "bytes": _sizes(draft), "spec": asdict(spec)}
+            meta["pooled"] = isinstance(spec, UtteranceSpec)
             (draft / "meta.json").write_text(json.dumps(meta, indent=2))
             _publish(draft, folder)
         finally:
@@ -199,10 +212,10 @@ def open_store(
 
 
 def cache_key(
-    audio_sha256: Sequence[str], spec: FeatureSpec, window: float | None, hop: float | None, channel: str
+    audio_sha256: Sequence[str], spec: Features, window: float | None, hop: float | None, channel: str
 ) -> str:
     """Hash of everything that the features of a corpus depend on, the decoder's and resampler's versions included."""
-    settings = {
+    settings: dict[str, Any] = {
         "version": FEATURES_VERSION,
         "libraries": [soundfile.__libsndfile_version__, soxr.__version__],
         "spec": asdict(spec),
@@ -211,6 +224,8 @@ def cache_key(
         "channel": channel,
         "audio": list(audio_sha256),
     }
+    if isinstance(spec, UtteranceSpec):
+        settings["versions"] = utterance_features.versions(spec)
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 

@@ -14,7 +14,7 @@ from sertbench import activations
 from sertbench.checkpoints import Checkpoint
 from sertbench.errors import StorageError
 from sertbench.feature_store import FeatureStore
-from sertbench.groupnorm import GroupNormalised
+from sertbench.groupnorm import GroupNormalised, normalised_functionals
 from sertbench.guard import refuse_wrong_shape
 from sertbench.model import Estimator, Examples, NeuralModel, Recipe
 from sertbench.resources import with_less_memory
@@ -109,13 +109,18 @@ def refit_network(
 def examples(task: FitTask, positions: np.ndarray, first: int, targets: np.ndarray | None) -> Examples:
     """One part of a fold as an estimator sees it; `first` is where it begins in the task's utterances."""
     part = slice(first, first + len(positions))
-    functionals = task.store.functionals(positions) if task.store else np.zeros((len(positions), 0), np.float32)
+    functionals = np.zeros((len(positions), 0), np.float32)
+    if task.store and task.normalise_by is not None:
+        functionals = normalised_functionals(task.store, task.normalise_by, positions)
+    elif task.store:
+        functionals = task.store.functionals(positions)
     return Examples(task.utterances[part], task.seconds[part], functionals, targets)
 
 
 def fit_estimator(task: FitTask, cls: type[Estimator], arguments: dict[str, Any]) -> tuple[Estimator, Fitted]:
     """Fit a non-neural model. It is not stored: being cheap and deterministic, it is fitted again to predict."""
     estimator = cls(task.n_classes, task.seed, **arguments)
+    estimator.step = task.refit_epochs
     part, targets = task.train, task.train_targets
     if task.refit_epochs is not None:
         part, targets = np.concatenate([task.train, task.val]), np.concatenate([task.train_targets, task.val_targets])
@@ -125,7 +130,7 @@ def fit_estimator(task: FitTask, cls: type[Estimator], arguments: dict[str, Any]
         blind = replace(val, utterances=tuple(map(blinded, val.utterances)), targets=None)
         probabilities = estimator.predict_proba(blind)
     uar = score(task.val_targets, probabilities.argmax(1), task.n_classes).uar
-    return estimator, Fitted({}, 1, uar, (), pruned=False)
+    return estimator, Fitted({}, estimator.step or 1, uar, (), pruned=False)
 
 
 def predict_test(task: PredictionTask) -> np.ndarray:

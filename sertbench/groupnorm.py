@@ -33,3 +33,12 @@ class GroupNormalised:
         """Zero and one, (F, 1): groups are standardised already."""
         del items
         return np.zeros(self._mean.shape[1:], np.float32), np.ones(self._mean.shape[1:], np.float32)
+
+
+def normalised_functionals(store: FeatureStore, groups: np.ndarray, utterances: np.ndarray) -> np.ndarray:
+    """Functionals of some utterances, (n, D) float32, standardised over all utterances of each one's group."""
+    out = store.functionals(utterances)
+    for group in np.unique(groups[utterances]):
+        rows, every = groups[utterances] == group, store.functionals(np.flatnonzero(groups == group))
+        out[rows] = (out[rows] - every.mean(0)) / np.maximum(every.std(0), 1e-5)
+    return out

@@ -1,4 +1,4 @@
-"""The leaderboard: one row per (model, corpus, label set, subset, protocol, budget), written from bundles only.
+"""The leaderboard: one row per (model, features, corpus, label set, protocol, budget), from bundles only.
 
 `leaderboards/<corpus>.csv` holds all rows of a corpus. Rows are ranked only within a table: the same label set, subset,
 protocol (by hash) and membership. Equal rank means: not told apart by the paired comparison clustered by speaker.
@@ -34,7 +34,8 @@ COLUMNS = (
     "n_utt_expected", "n_utt_scored", "n_excluded", "n_folds", "n_seeds", "seeds",
     "hpo_scope", "hpo_trials", "max_epochs", "selection_metric", "selection_on", "refit",
     "speaker_independent", "text_independent", "val_speaker_overlap", "leaky", "shuffled_labels", "synthetic",
-    "model_family", "model_year", "paper", "n_params", "features", "window_seconds", "hop_seconds", "norm", "mixup",
+    "model_family", "model_year", "paper", "n_params", "features",
+    "features_version", "features_licence", "window_seconds", "hop_seconds", "norm", "mixup",
     "average", "optimiser", "class_weighting", "modality", "sample_rate",
     "device", "precision", "train_seconds_per_fit", "wall_seconds", "predict_rtf",
     "batch_parts_max", "row_id", "date_utc", "bundle", "schema_version", "sertbench_version", "git_sha", "dirty",
@@ -44,8 +45,8 @@ COLUMNS = (
 )  # fmt: skip
 
 KEY = (
-    "model", "corpus", "label_set", "subset", "protocol", "hpo_trials", "seeds", "max_epochs", "device", "precision",
-    "leaky", "shuffled_labels", "protocol_sha256", "corpus_manifest_sha256", "excluded_sha256",
+    "model", "features", "corpus", "label_set", "subset", "protocol", "hpo_trials", "seeds", "max_epochs", "device",
+    "precision", "leaky", "shuffled_labels", "protocol_sha256", "corpus_manifest_sha256", "excluded_sha256",
 )  # fmt: skip
 TABLE = ("corpus", "label_set", "subset", "protocol_sha256", "corpus_manifest_sha256", "excluded_sha256")
 BOARDS = ("main", "replication", "diagnostic")
@@ -57,6 +58,7 @@ def row_of(run: Mapping[str, Any], folder: Path) -> Row:
     """The row of a finished bundle: every cell follows from run.json."""
     model, corpus, protocol, config = run["model"], run["corpus"], run["protocol"], run["config"]
     recipe, figures, flags = model["recipe"], run["figures"], protocol["flags"]
+    extractor = run.get("features", {})  # older bundles have none
     scopes = {t["scope"] for t in run["tuning"]}
     reason = unranked_reason(model, corpus, protocol, run.get("failures", ()))
     return {
@@ -90,6 +92,8 @@ def row_of(run: Mapping[str, Any], folder: Path) -> Row:
         "paper": model["paper"],
         "n_params": model["n_parameters"],
         "features": recipe["features"]["kind"] if recipe["features"] else "none",
+        "features_version": " ".join(f"{name} {version}" for name, version in extractor.get("versions", {}).items()),
+        "features_licence": extractor.get("licence", ""),
         "window_seconds": recipe["window"],
         "hop_seconds": recipe["hop"],
         "norm": recipe["normalise"],
@@ -289,13 +293,16 @@ def judged(rows: Sequence[Row], runs: Path) -> list[Row]:
 
 def shown(rows: Sequence[Row], mine: str) -> tuple[list[str], list[list[str]]]:
     """Columns and lines of a short table for the screen; the row with the id `mine` has a star."""
-    columns = ["rank", "model", "UAR [95 %]", "seed SD", "WA", "macro F1", "weighted F1", "fold SD", "seeds", "trials"]
+    columns = [
+        "rank", "model", "features", "UAR [95 %]", "seed SD", "WA", "macro F1", "weighted F1", "fold SD", "seeds",
+        "trials",
+    ]  # fmt: skip
     lines = []
     for row in rows:
         t = {name: text_of(value) for name, value in row.items()}
         star = " (labels shuffled)" * (t["shuffled_labels"] == "1") + " *" * (t["row_id"] == mine)
         lines.append([
-            t.get("rank") or "-", t["model"] + star,
+            t.get("rank") or "-", t["model"] + star, t["features"],
             f"{t['uar_pooled_mean']} [{t['uar_ci95_lo']}, {t['uar_ci95_hi']}]",
             t["uar_pooled_seed_sd"] or "-", t["wa"], t["macro_f1"], t["weighted_f1"], t["uar_fold_sd"] or "-",
             t["n_seeds"], t["hpo_trials"],

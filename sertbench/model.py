@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from sertbench.corpus import Utterance
 from sertbench.errors import PluginError
-from sertbench.feature_spec import FeatureSpec
+from sertbench.feature_spec import Features
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -31,7 +31,7 @@ Choice = dict[str, Any]
 class Recipe:
     """How an architecture is trained: what its paper used, in the harness's words."""
 
-    features: FeatureSpec | None = None  #     None: the model asks for no audio features (see Estimator)
+    features: Features | None = None  #        None: the model asks for no audio features (see Estimator)
     window: float | None = None  #             seconds; None: whole utterances, zero-padded in a batch, with lengths
     hop: float | None = None  #                seconds between the starts of two windows
     normalise: Literal["none", "train"] = "train"  # per feature row, mean and variance of the training part only
@@ -75,6 +75,7 @@ class NeuralModel(nn.Module):
     year: ClassVar[int] = 0
     n_parameters: ClassVar[int] = 0  # for the recipe's input and 4 classes; stated for `list`, verified by `check`
     recipe: ClassVar[Recipe]
+    feature_kinds: ClassVar[tuple[str, ...]] = ()  # what `--features` may name besides the recipe's own
 
     def __init__(self, input_shape: tuple[int, int], n_classes: int) -> None:
         super().__init__()
@@ -100,8 +101,9 @@ class NeuralModel(nn.Module):
 class Examples:
     """What an Estimator sees of one part of a fold: utterances in manifest order and, if asked for, their functionals.
 
-    `functionals` is (n, 2 * F), float32: mean and standard deviation over time of each feature row, or (n, 0) if the
-    recipe names no features. `targets` (n,) are class indices; they are None for the part to be predicted, whose
+    `functionals` is float32: (n, D), the D values of features that are one row per utterance (see UtteranceSpec);
+    (n, 2 * F), mean and standard deviation over time of each row of other features; (n, 0) if the recipe names none.
+    `targets` (n,) are class indices; they are None for the part to be predicted, whose
     utterances also come without their labels.
     """
 
@@ -119,6 +121,12 @@ class Estimator(ABC):
     year: ClassVar[int] = 0
     recipe: ClassVar[Recipe]
     diagnostic: ClassVar[bool] = False  # True: shows what a corpus gives away; its rows are always shown, never ranked
+    feature_kinds: ClassVar[tuple[str, ...]] = ()  # what `--features` may name besides the recipe's own
+
+    # Of a model's own candidates in their order (a grid of C, rounds of boosting, epochs) the one that `fit` kept, from
+    # 1: an estimator's epoch. If it is given before `fit`, that one is taken: `val` is then part of `train` and cannot
+    # choose.
+    step: int | None = None
 
     def __init__(self, n_classes: int, seed: int) -> None:
         self.n_classes = n_classes

@@ -37,9 +37,10 @@ def measure(plan: Plan, run: Mapping[str, Any], runner: Runner, display: Display
     display.say(f"optimism meter: {RANDOM10.n_folds} random folds")
     random = replace(plan, protocol=RANDOM10, split=RANDOM10.split(plan.manifest.utterances))
     found = {"random_split": pooled_uar(random, runner, display, list(islice(cycle(choices), RANDOM10.n_folds)))}
-    if not issubclass(plan.model.cls, Estimator):
+    if plan.recipe.features is not None:
         display.say("optimism meter: features standardised per speaker")
         found["speaker_norm"] = pooled_uar(replace(plan, speaker_norm=True), runner, display, choices)
+    if not issubclass(plan.model.cls, Estimator):
         display.say("optimism meter: the best epoch on the test part")
         found |= best_test_epoch(plan, run, runner, display)
     return found

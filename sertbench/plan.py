@@ -14,14 +14,14 @@ from typing import Any
 import optuna
 import torch
 
-from sertbench import bundle, duplicates, exclusions, files, gate, plugins, tuning
+from sertbench import bundle, duplicates, exclusions, feature_spec, files, gate, plugins, tuning, utterance_features
 from sertbench import config as configs
 from sertbench import corpus as corpora
 from sertbench.compute import Compute
 from sertbench.config import RunConfig
 from sertbench.corpus import Corpus, LabelSet, Manifest
 from sertbench.errors import ConfigError, ProtocolError, few, unknown
-from sertbench.model import Recipe
+from sertbench.model import Choice, Recipe
 from sertbench.plugins import LoadedModel
 from sertbench.progress import Display
 from sertbench.protocols import Protocol, Split
@@ -60,6 +60,9 @@ def make(config: RunConfig, display: Display) -> Plan:
     model = plugins.load_model(config.model)
     if config.trials:
         tuning.published(model.cls)
+    base_choice = base(config, model)
+    recipe, _ = model.cls.recipe.with_choice(base_choice)
+    versions = utterance_features.versions(recipe.features)
     loaded = plugins.load_corpus(config.dataset)
     cache = configs.cache_folder()
     root = corpora.locate(loaded.name, loaded.corpus, Path(config.data) if config.data else None, cache)
@@ -78,8 +81,6 @@ def make(config: RunConfig, display: Display) -> Plan:
     near = near_copies(manifest, corpus.channel, cache, display)
     overlaps = gate.overlaps(manifest, split, protocol.promises, near)
     leaky = gate.enforce(overlaps, config.allow_leak)
-    base_choice = {"epochs": config.epochs} if config.epochs is not None else {}
-    recipe, _ = model.cls.recipe.with_choice(dict(base_choice))
     full = configs.resolved(
         config, model=model.spec, dataset=loaded.spec, labels=label_set.name, protocol=protocol.name,
         accept_missing=bundle.EXCLUSIONS if excluded else None,
@@ -87,6 +88,7 @@ def make(config: RunConfig, display: Display) -> Plan:
     identity = {
         "model": [model.name, model.source_sha256],
         "recipe": asdict(recipe),
+        **({"extractor": versions} if versions else {}),
         "budget": [config.trials, config.seeds],
         "tuning": [tuning.TUNING_VERSION, optuna.__version__] if config.trials else [],
         "compute": asdict(compute),
@@ -106,6 +108,21 @@ def make(config: RunConfig, display: Display) -> Plan:
         full, model, corpus, name, label_set, manifest, protocol, split, overlaps, leaky,
         recipe, base_choice, compute, workers, row_id, folder, excluded,
     )  # fmt: skip
+
+
+def base(config: RunConfig, model: LoadedModel) -> Choice:
+    """What the command line changes in the recipe. ConfigError for features that the model does not take."""
+    choice: Choice = {} if config.epochs is None else {"epochs": config.epochs}
+    if config.features is None:
+        return choice
+    features, own = feature_spec.parse(config.features), model.cls.recipe.features
+    if features != own and features.kind not in model.cls.feature_kinds:
+        accepted = ", ".join(sorted({*model.cls.feature_kinds, *([own.kind] if own else [])})) or "no audio features"
+        raise ConfigError(
+            f"--features {config.features}: model {model.name} takes {accepted}. Leave --features out, or choose a "
+            "model that takes them, e.g. --model svm"
+        )
+    return {**choice, "features": features}
 
 
 def refuse_gaps(protocol: Protocol, split: Split) -> None:

@@ -206,13 +206,13 @@ class Display:
     def fitted(self, tag: str, record: FitRecord) -> None:
         """A fit has ended, was pruned, or was there already."""
         state = "was done already" if record.reused else f"in {duration(record.seconds)}"
+        kept = f"epoch {record.best_epoch} of {len(record.history)}" if record.history else f"step {record.best_epoch}"
         pruned = f", pruned after epoch {len(record.history)}" if record.pruned else ""
         note = f" ({record.note})" if record.note else ""
         self._note("done", tag, seconds=round(record.seconds, 1), reused=record.reused, pruned=record.pruned)
         done, fits = self._count(
             tag,
-            f"val UAR {100 * record.val_uar:.1f} at epoch {record.best_epoch} "
-            f"of {max(1, len(record.history))}{pruned}, {state}{note}",
+            f"val UAR {100 * record.val_uar:.1f} at {kept}{pruned}, {state}{note}",
         )
         self.emit(
             "fit", tag=tag, done=done, fits=fits, val_uar=record.val_uar, seconds=round(record.seconds, 2),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sertbench import plugins
+from sertbench import plugins, utterance_features
 from sertbench.compute import Compute
 from sertbench.corpus import Utterance
 from sertbench.feature_store import FEATURES_VERSION, FeatureStore
@@ -71,6 +71,8 @@ class FitTask:
             "compute": asdict(self.compute),
             "libraries": metadata.version("scikit-learn") if issubclass(cls, Estimator) else "",
         }
+        if extractor := utterance_features.versions(recipe.features):
+            parts["extractor"] = extractor
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

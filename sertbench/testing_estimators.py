@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
+from sertbench import feature_spec
 from sertbench import testing_recipes as recipes
 from sertbench.corpus import Utterance
 from sertbench.errors import PluginError
@@ -22,8 +24,8 @@ def examples(cls: type[Estimator], count: int, seed: int, classes: int = CLASSES
     """Utterances whose functionals and durations depend on their class; `told`: with their labels."""
     rng = np.random.default_rng(seed)
     targets = np.arange(count) % classes
-    rows = 2 * cls.recipe.features.rows if cls.recipe.features else 0
-    functionals = (rng.standard_normal((count, rows)) + targets[:, None]).astype(np.float32)
+    columns = feature_spec.width(cls.recipe.features)
+    functionals = (rng.standard_normal((count, columns)) + targets[:, None]).astype(np.float32)
     utterances = tuple(
         Utterance(
             id=f"{seed}_{i:03d}",
@@ -42,7 +44,8 @@ def examples(cls: type[Estimator], count: int, seed: int, classes: int = CLASSES
 def fitted(cls: type[Estimator], seed: int = 0, classes: int = CLASSES, **arguments: Any) -> Estimator:
     """An estimator fitted on 40 utterances, of which `classes` classes occur."""
     estimator = cls(CLASSES, seed, **arguments)
-    estimator.fit(examples(cls, 40, 1, classes), examples(cls, 16, 2, classes))
+    with threadpool_limits(1):  # as in a run
+        estimator.fit(examples(cls, 40, 1, classes), examples(cls, 16, 2, classes))
     return estimator
 
 

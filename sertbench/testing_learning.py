@@ -13,7 +13,7 @@ from torch.nn import functional
 from sertbench import testing_recipes as recipes
 from sertbench.compute import Compute
 from sertbench.errors import PluginError, few
-from sertbench.feature_spec import SAMPLE_RATE
+from sertbench.feature_spec import SAMPLE_RATE, FeatureSpec
 from sertbench.model import Choice, NeuralModel
 from sertbench.testing_sounds import (
     CLASSES,
@@ -39,7 +39,7 @@ STEPS, LEARNT = 200, 0.5
 def is_finite(cls: type[NeuralModel]) -> None:
     """Logits and gradients are finite on silence and on clipped noise."""
     spec, window = cls.recipe.features, cls.recipe.window
-    assert spec is not None, "has_features comes first"
+    assert isinstance(spec, FeatureSpec), "has_features comes first"
     samples = round((min(window, WINDOW) if window else LONGEST) * SAMPLE_RATE)
     noise = np.sign(np.random.default_rng(0).standard_normal(samples))
     normal = inputs(cls, 8, ready=False)

@@ -13,7 +13,7 @@ from sertbench import testing_prediction as prediction
 from sertbench import testing_recipes as recipes
 from sertbench.counting import parameters
 from sertbench.errors import PluginError
-from sertbench.feature_spec import SAMPLE_RATE
+from sertbench.feature_spec import SAMPLE_RATE, FeatureSpec
 from sertbench.model import NeuralModel
 from sertbench.testing import Check, place
 from sertbench.testing_sounds import CLASSES, LONGEST, as_in_a_fit, differ, inputs, make
@@ -25,6 +25,11 @@ def has_features(cls: type[NeuralModel]) -> None:
     if cls.recipe.features is None:
         raise PluginError(
             f"{cls.__name__}.recipe names no features: a neural model needs them, e.g. Recipe(features=log_mel(64))"
+        )
+    if not isinstance(cls.recipe.features, FeatureSpec):
+        raise PluginError(
+            f"{cls.__name__}.recipe names {cls.recipe.features.kind}, one row of values per utterance: a neural model "
+            "needs frames, e.g. Recipe(features=log_mel(64)); an Estimator takes such rows"
         )
 
 

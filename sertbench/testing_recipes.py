@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import optuna
 
 from sertbench.errors import PluginError
-from sertbench.feature_spec import KINDS, CombinedSpec, FeatureSpec, FramedSpec
+from sertbench.feature_spec import COLUMNS, FUNCTIONALS, KINDS, CombinedSpec, FeatureSpec, FramedSpec, UtteranceSpec
 from sertbench.model import Choice, Model, Recipe, hyperparameters
 
 # field -> (may it have this value?, what it must be)
@@ -64,12 +64,18 @@ def recipe_faults(recipe: Recipe) -> Iterator[str]:
             yield f"{name} = {value!r}: must be {words}"
     if (recipe.window is None) != (recipe.hop is None):
         yield f"window = {recipe.window!r} with hop = {recipe.hop!r}: give both in seconds, or neither for whole ones"
+    if isinstance(recipe.features, UtteranceSpec) and recipe.window is not None:
+        yield f"window = {recipe.window!r} with {recipe.features.kind}: it is one row per utterance; leave window out"
     if recipe.features is not None:
         yield from feature_faults(recipe.features)
 
 
 def feature_faults(spec: object) -> Iterator[str]:
     """What is wrong with a feature specification, in words."""
+    if isinstance(spec, UtteranceSpec):
+        if spec.kind not in COLUMNS:
+            yield f"features.kind = {spec.kind!r}: must be one of {', '.join(map(repr, COLUMNS))}"
+        return
     if not isinstance(spec, FeatureSpec):
         yield f"features = {spec!r}: make one with sertbench.feature_spec, e.g. log_mel(64)"
         return
@@ -112,6 +118,11 @@ def valid_recipe(cls: Model) -> None:
     faults = "; ".join(recipe_faults(recipe))
     if faults:
         raise PluginError(f"{cls.__name__}.recipe: {faults}")
+    if unknown := [kind for kind in cls.feature_kinds if kind not in FUNCTIONALS]:
+        raise PluginError(
+            f"{cls.__name__}.feature_kinds names {', '.join(map(repr, unknown))}: `--features` knows "
+            f"{', '.join(FUNCTIONALS)}"
+        )
 
 
 def valid_constructor(cls: Model) -> None:

@@ -276,6 +276,62 @@ def test_the_optimism_meter_stands_beside_the_honest_score_and_changes_nothing(p
 # Each case: what is broken, the flags, and what the message must say.
 
 
+def test_features_are_chosen_on_the_command_line_and_are_rows_of_their_own(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """openSMILE is replaced at its border: an extractor of 88 values that gives the loudness of 88 stretches."""
+    monkeypatch.setattr("sertbench.opensmile_features.version", lambda: "9.9")
+    monkeypatch.setattr(
+        "sertbench.opensmile_features.compute",
+        lambda _, wave: np.array([np.abs(s).mean() for s in np.array_split(wave, 88)], np.float32),
+    )
+    svm = ("--model", "svm", *BASE[2:])
+    assert run(base=svm) == 0
+    assert run("--features", "functionals", base=svm) == 0
+    assert "everything is done already" in capsys.readouterr().out
+    assert run("--features", "egemaps", base=svm) == 0
+    out = capsys.readouterr().out
+    assert "88 values per utterance (opensmile 9.9)" in out
+    assert "no commercial use" in out
+
+    rows = pd.read_csv(place / "leaderboards" / "tones.csv").set_index("features")
+    assert sorted(rows.index) == ["egemaps", "functionals"]
+    assert rows.loc["functionals", "uar_pooled_mean"] > 90
+    assert rows.loc["functionals", "uar_pooled_seed_sd"] == 0
+    assert rows["features_version"].str.split().str[0].to_dict() == {
+        "egemaps": "opensmile",
+        "functionals": "functionals",
+    }
+    assert "no commercial use" in rows.loc["egemaps", "features_licence"]
+    assert pd.isna(rows.loc["functionals", "features_licence"])
+    assert main(["verify", "leaderboards/tones.csv"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "features", "said"),
+    [
+        ("mean.py", "egemaps", "model mean takes log_mel. Leave --features out"),
+        ("majority", "functionals", "model majority takes no audio features"),
+        ("svm", "egemap", "Did you mean 'egemaps'"),
+        ("svm", "mfcc", "Known: compare2016, egemaps, functionals"),
+    ],
+)
+def test_features_that_a_model_does_not_take_are_refused(
+    place: Path, capsys: pytest.CaptureFixture[str], model: str, features: str, said: str
+) -> None:
+    assert run("--features", features, base=("--model", model, *BASE[2:])) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_refit_keeps_the_candidate_that_the_validation_part_chose(place: Path) -> None:
+    assert run("--protocol", "speaker4-refit", base=("--model", "svm", *BASE[2:])) == 0
+    fits = json.loads((bundle_of(place) / "run.json").read_text())["fits"]
+    stored = [json.loads(p.read_text()) for p in (place / "runs" / "fits").glob("*/fit.json")]
+    assert len(stored) == 2 * len(fits)
+    assert {f["identity"] for f in fits} < {f["identity"] for f in stored}
+    assert sorted([f["best_epoch"] for f in fits] * 2) == sorted(f["best_epoch"] for f in stored)
+
+
 def drop(place: Path) -> None:
     (place / "data" / "a_high_0.wav").unlink()
 

@@ -27,6 +27,7 @@ configs = st.builds(
     protocol=maybe,
     trials=st.integers(0, 10**6),
     seeds=st.integers(1, 10**6),
+    features=maybe,
     epochs=st.none() | st.integers(1, 10**6),
     device=text,
     precision=text,
