@@ -18,7 +18,7 @@ import pytest
 import soundfile
 import torch
 
-from sertbench import crossval, executors
+from sertbench import crossval, executors, worker_processes
 from sertbench.compute import Compute
 from sertbench.errors import ConfigError, StoppedError, TrainingError, WorkerError
 from sertbench.feature_spec import log_mel
@@ -221,7 +221,7 @@ def test_a_fit_in_this_process_is_stopped_between_two_epochs():
 
 
 def test_stopped_workers_take_no_fit():
-    with executors.Runner(executors.Workers(1)) as executor:
+    with executors.Runner(worker_processes.Workers(1)) as executor:
         executor.stop()
         with pytest.raises(StoppedError, match="type the same command again"):
             executor.run(len, (), "late")
@@ -230,7 +230,7 @@ def test_stopped_workers_take_no_fit():
 @pytest.mark.parametrize(("named", "names"), [("", []), ("0", ["0"]), ("3, 5,", ["3", "5"]), ("GPU-ab", ["GPU-ab"])])
 def test_workers_take_turns_with_the_gpus_that_this_process_may_use(monkeypatch, named, names):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
-    assert executors.visible_gpus() == names
+    assert worker_processes.visible_gpus() == names
 
 
 def test_an_engine_that_has_nobody_left_ends_the_wait():
@@ -273,14 +273,14 @@ def test_an_interruption_ends_all_folds(monkeypatch):
 
 DRIVER = """
 import os, sys, time
-from sertbench import executors
+from sertbench import executors, worker_processes
 
 def work(task, report):
     report(os.getpid())
     time.sleep(600)
 
 if __name__ == "__main__":
-    with executors.Runner(executors.Workers(1)) as executor:
+    with executors.Runner(worker_processes.Workers(1)) as executor:
         executor.run(work, None, "tag", lambda tag, event: event == "begun" or print(event, flush=True))
 """
 

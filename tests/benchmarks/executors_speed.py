@@ -18,6 +18,7 @@ import torch
 
 from sertbench import dask_executor, executors
 from sertbench.executors import Report, Runner
+from sertbench.worker_processes import Workers
 
 
 def nothing(task: int, report: Report) -> int:
@@ -55,7 +56,7 @@ def main() -> None:
     parser.add_argument("--empty", type=int, default=300, help="pieces of empty work (default: 300)")
     options = parser.parse_args()
     with ExitStack() as stack:
-        one, two = (warm(stack.enter_context(Runner(executors.Workers(n)))) for n in (1, 2))
+        one, two = (warm(stack.enter_context(Runner(Workers(n)))) for n in (1, 2))
         pairs = [(seconds(one, compute, options.count), seconds(two, compute, options.count)) for _ in range(3)]
         alone, both = min(a for a, _ in pairs), min(b for _, b in pairs)
         print(f"speed-up of 2 worker processes over 1: {alone / both:.2f} ({alone:.1f} s, {both:.1f} s)")

@@ -1,0 +1,172 @@
+"""Worker processes on this machine: one thread each, one GPU each where there are GPUs.
+
+Each is driven through a pipe by a thread of its own, so one that dies takes only its own fit with it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for
+
+from sertbench.errors import SertbenchError, StoppedError, TrainingError
+from sertbench.executors import BEGUN, STOPPED, Report, Result, Task, Work, WorkerDiedError
+
+ATTEMPTS = 3  # how often a fit may lose its worker process before it counts as failed
+
+
+class RemoteTraceback(Exception):  # noqa: N818 - it stands in tracebacks as their first part, as in concurrent.futures
+    """What a worker's traceback said, as the cause of the error that came over."""
+
+
+def serve(pipe: Connection, gpu: int | None) -> None:
+    """What a worker process runs: one piece of work after another, until the pipe or the driving process is gone.
+
+    Ctrl-C reaches all processes of a terminal: here it is the driving process's business, which stops its workers.
+    Training frees and takes large blocks at each step; glibc would give them back to the system each time, and the page
+    faults cost 5 to 10 % of a step.
+    """
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible_gpus()[gpu]  # before torch looks for devices
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    import torch
+
+    torch.set_num_threads(1)
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        for parameter, value in ((-3, 1 << 30), (-1, (1 << 31) - 1), (-2, 1 << 28)):  # mmap and trim threshold, top pad
+            libc.mallopt(parameter, value)
+    while True:
+        try:
+            work, task = pipe.recv()
+            pipe.send(("event", BEGUN))
+            pipe.send(("result", work(task, lambda event: pipe.send(("event", event)))))
+        except (EOFError, BrokenPipeError):
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, the driving process raises it
+            text = "".join(traceback.format_exception(error))
+            known = error if isinstance(error, SertbenchError) else TrainingError(f"{type(error).__name__}: {error}")
+            pipe.send(("error", (known, text)))
+
+
+def visible_gpus() -> list[str]:
+    """The names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them; empty names are left out."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name.strip() for name in named.split(",") if name.strip()]
+    import torch
+
+    return [str(i) for i in range(torch.cuda.device_count())]
+
+
+def end_with_parent() -> None:
+    """Wait for the end of the driving process, then end this one: it would wait for that process for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "runs in worker processes only"
+    wait_for([parent.sentinel])
+    os._exit(1)
+
+
+class Worker:
+    """One worker process and the pipe to it."""
+
+    def __init__(self, gpu: int | None) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(theirs, gpu), daemon=True)
+        self.process.start()
+        theirs.close()  # so that the pipe ends with the process
+
+    def call(self, work: Work[Task, Result], task: Task, report: Report) -> Result:
+        """Do one piece of work there; WorkerDiedError if the process ends before it."""
+        try:
+            self._pipe.send((work, task))
+            while True:
+                kind, content = self._pipe.recv()
+                if kind == "result":
+                    result: Result = content
+                    return result
+                if kind == "error":
+                    raise content[0] from RemoteTraceback(content[1])
+                report(content)
+        except (EOFError, ConnectionError) as error:
+            self.process.join()
+            raise WorkerDiedError(f"exit code {self.process.exitcode}") from error
+
+    def end(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.join()
+        self._pipe.close()
+
+
+class Workers:
+    """Worker processes of one thread each. Each belongs to a thread of this pool: one that dies takes only its own fit.
+
+    With GPUs, worker i has GPU i alone (one worker per GPU, or several that take turns).
+    """
+
+    attempts = ATTEMPTS
+
+    def __init__(self, count: int, gpus: int = 0) -> None:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # inherited by the workers; torch here is set up already
+        self.slots = count
+        self._gpus = gpus
+        self._pool = ThreadPoolExecutor(count, "worker")
+        self._mine = threading.local()
+        self._lock = threading.Lock()
+        self._all: list[Worker] = []
+        self._numbers = iter(range(count))
+        self._closed = False
+
+    def submit(self, work: Work[Task, Result], task: Task, report: Report) -> Future[Result]:
+        """Queue it for the next thread that is free."""
+        return self._pool.submit(self._call, work, task, report)
+
+    def _call(self, work: Work[Task, Result], task: Task, report: Report) -> Result:
+        worker = self._worker()
+        try:
+            return worker.call(work, task, report)
+        except (WorkerDiedError, StoppedError):
+            worker.end()
+            with self._lock:
+                self._all.remove(worker)
+            self._mine.worker = None
+            raise
+
+    def _worker(self) -> Worker:
+        """The worker process of the current thread; a new one in place of one that died."""
+        worker: Worker | None = getattr(self._mine, "worker", None)
+        if worker is None:
+            with self._lock:
+                if self._closed:
+                    raise StoppedError(STOPPED)
+                if not hasattr(self._mine, "number"):
+                    self._mine.number = next(self._numbers)
+                worker = Worker(self._mine.number % self._gpus if self._gpus else None)
+                self._mine.worker = worker
+                self._all.append(worker)
+        return worker
+
+    def watch(self) -> None:
+        """A worker that dies ends its pipe, so nobody waits in vain."""
+
+    def stop(self) -> None:
+        """Kill the worker processes: nothing that they write is ever half-written."""
+        with self._lock:
+            self._closed = True
+            for worker in self._all:
+                worker.process.kill()
+
+    def close(self) -> None:
+        """End threads and processes."""
+        self._pool.shutdown(cancel_futures=True)
+        for worker in self._all:
+            worker.end()
