@@ -126,7 +126,7 @@ class DualLSTM(NeuralModel):
         for layer in self.dual:
             h = layer(h, b)
         with torch.autocast(x.device.type, enabled=False):  # oneDNN has no bfloat16 LSTM for CPUs without it
-            heard = self.lstm(cepstra[..., ::2].transpose(1, 2).float())[0]
+            heard = self.lstm(cepstra[..., ::2].transpose(1, 2))[0]
         pooled = [masked_mean(s, valid_frames(n, s.shape[1])) for s, n in ((h, b_lengths), (heard, halves))]
         dual, plain = (head(self.dropout(mean)) for head, mean in zip(self.classify, pooled, strict=True))
         return torch.stack([dual, plain]).mean(0)

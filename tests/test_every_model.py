@@ -21,9 +21,13 @@ CLASSES = {name: plugins.load_model(name).cls for name in NAMES}
 REDUCED = {
     "aacnn": ({"n_mfcc": 8}, {}),
     "apcnn": ({"n_bins": 24}, {}),
+    "bilstm_attention": ({}, {"dense": 32, "hidden": 16}),
     "cnn14": ({}, {"channels": 4}),
     "cnn1d": ({}, {"filters": 48, "hidden": 64}),
+    "cnn_lstm": ({}, {"channels": 8, "hidden": 16}),
+    "conformer": ({}, {"width": 32, "layers": 2}),
     "crnn": ({}, {"channels": 16, "hidden": 16}),
+    "dual_lstm": ({}, {"hidden": 16}),
     "lightsernet": ({"n_mfcc": 10}, {}),
     "mhcnn": ({"n_mfcc": 8}, {}),
     "multiscale": ({"n_mfcc": 8}, {}),
@@ -32,6 +36,7 @@ REDUCED = {
     "resnet": ({}, {"channels": 8}),
     "tdnn": ({}, {"channels": 64, "joined": 96, "embedding": 48}),
     "timnet": ({}, {"levels": 4}),
+    "transformer": ({}, {"width": 32, "layers": 2}),
 }
 SLOW = {*REDUCED, "acrnn"}  # tests of its own check a narrow ACRNN
 CONTRACT = [

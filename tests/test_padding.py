@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 
 import pytest
 import torch
@@ -14,36 +14,41 @@ from torch import Tensor
 from sertbench import plugins
 from sertbench.model import NeuralModel
 from sertbench.testing_sounds import inputs, trained
-from sertbench.training import Network
 
 CLASSES = {name: plugins.load_model(name).cls for name in plugins.names("models")}
 WHOLE = [name for name, cls in CLASSES.items() if issubclass(cls, NeuralModel) and cls.recipe.window is None]
 LONGEST = 40  # frames
 
 
-@cache
-def network(name: str) -> Network:
-    """A network whose running statistics have moved, as those of a fit have."""
-    cls = CLASSES[name]
-    data = inputs(cls, 4)
-    return trained(cls, replace(data, x=data.x[:, :, :LONGEST], lengths=data.lengths.clamp(max=LONGEST)), 1).eval()
+@pytest.fixture(scope="module", params=WHOLE)
+def model(request: pytest.FixtureRequest) -> Iterator[NeuralModel]:
+    """A model after a step of training, so that its running statistics have moved as those of a fit have.
+
+    In float64: there a difference is a fault of the network, never rounding.
+    """
+    data = inputs(CLASSES[request.param], 4)
+    short = replace(data, x=data.x[:, :, :LONGEST], lengths=data.lengths.clamp(max=LONGEST))
+    network = trained(CLASSES[request.param], short, steps=1).eval().double()
+    torch.set_default_dtype(torch.float64)
+    yield network.model
+    torch.set_default_dtype(torch.float32)
 
 
 @torch.inference_mode()
-def logits(name: str, utterances: list[Tensor], padding: int) -> Tensor:
+def logits(model: NeuralModel, utterances: list[Tensor], padding: int) -> Tensor:
     """Logits of utterances (F, T_i) in one batch, with `padding` frames of zeros after the longest."""
     lengths = torch.tensor([utterance.shape[1] for utterance in utterances])
     x = torch.zeros(len(utterances), utterances[0].shape[0], int(lengths.max()) + padding)
     for row, utterance in zip(x, utterances, strict=True):
         row[:, : utterance.shape[1]] = utterance
-    return network(name)(x, lengths)
+    out: Tensor = model(x, lengths)
+    return out
 
 
 def test_there_are_models_of_whole_utterances() -> None:
     assert {"attention", "bilstm_attention", "conformer", "dual_lstm", "lstm", "transformer"} <= set(WHOLE)
 
 
-@pytest.mark.parametrize("name", WHOLE)
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(
     lengths=st.lists(st.integers(1, LONGEST), min_size=1, max_size=3),
@@ -53,16 +58,14 @@ def test_there_are_models_of_whole_utterances() -> None:
     data=st.data(),
 )
 def test_padding_mates_and_order_change_no_logit(
-    name: str, lengths: list[int], padding: int, mates: list[int], seed: int, data: st.DataObject
+    model: NeuralModel, lengths: list[int], padding: int, mates: list[int], seed: int, data: st.DataObject
 ) -> None:
-    rows = CLASSES[name].recipe.features.rows
     generator = torch.Generator().manual_seed(seed)
-    utterances = [3 * torch.randn(rows, n, generator=generator) for n in [*lengths, *mates]]
-    alone = torch.cat([logits(name, [utterance], 0) for utterance in utterances[: len(lengths)]])
+    utterances = [3 * torch.randn(model.input_shape[0], n, generator=generator) for n in [*lengths, *mates]]
+    alone = torch.cat([logits(model, [utterance], 0) for utterance in utterances[: len(lengths)]])
     order = data.draw(st.permutations(range(len(utterances))))
 
-    together = logits(name, [utterances[i] for i in order], padding)
+    together = logits(model, [utterances[i] for i in order], padding)
 
     back = [order.index(i) for i in range(len(lengths))]
-    bound = 1e-5 * alone.abs().amax(1, keepdim=True).clamp(min=1e-3)
-    assert ((together[back] - alone).abs() <= bound).all()
+    assert (together[back] - alone).abs().max() <= 1e-5 * alone.abs().max()
