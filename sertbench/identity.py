@@ -15,7 +15,7 @@ import inspect
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sertbench import compute, training
+from sertbench import compute, plugin_text, training
 from sertbench.plugin_text import helpers
 
 BLOCKS = frozenset(f"sertbench.{path.stem}" for path in Path(__file__).parent.glob("*layers.py"))
@@ -46,7 +46,7 @@ def file_code_sha256(file: str, module: str = "") -> str:
 
 def parse(file: str) -> ast.Module:
     """A file's syntax tree without docstrings."""
-    tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+    tree = plugin_text.parse(Path(file).read_bytes())
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
             del node.body[0]

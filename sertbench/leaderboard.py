@@ -161,22 +161,32 @@ def header(rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> list[str]:
 
 def read(path: Path, needed: Sequence[str] = NEEDED) -> list[Row]:
     """The rows of a leaderboard file as text, with the `needed` columns; none if it does not exist."""
+    return checked(path, parsed(path), needed)
+
+
+def parsed(path: Path) -> list[Row]:
+    """The rows of a CSV file as they stand; none if it does not exist."""
     if not path.exists():
         return []
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+            return [dict(row) for row in csv.DictReader(file)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise StorageError(f"{path} cannot be read as a leaderboard: {error}. Move it away and run again") from error
-    if missing := sorted(set(needed) - set(rows[0])) if rows else []:
+
+
+def checked(path: Path, rows: list[Row], needed: Sequence[str] = NEEDED) -> list[Row]:
+    """The same rows; StorageError if they are not those of a leaderboard."""
+    wanted = set(needed) - {"excluded_sha256"}  # tables of before have none
+    if missing := sorted(wanted - set(rows[0])) if rows else []:
         raise StorageError(f"{path} is not a sertbench leaderboard: it lacks {', '.join(missing)}. Move it away")
     for row in rows:
-        for name in set(NUMBERS) & set(needed):
+        for name in sorted(set(NUMBERS) & wanted):
             if not is_number(row[name]):
-                raise StorageError(f"{path}, row {row['row_id']}: {name} is {row.get(name)!r}, expected a number")
-        if "board" in needed and row["board"] not in BOARDS:
+                raise StorageError(f"{path}, row {row['row_id']}: {name} is {row[name]!r}, expected a number")
+        if "board" in wanted and row["board"] not in BOARDS:
             raise StorageError(f"{path}, row {row['row_id']}: board is {row['board']!r}, expected {', '.join(BOARDS)}")
-    return [dict(row) for row in rows]
+    return rows
 
 
 def is_number(text: str | None) -> bool:
@@ -192,9 +202,9 @@ def read_or_rebuild(path: Path, runs: Path) -> list[Row]:
 
     The torn file is kept beside it, as `<name>.damaged`.
     """
-    rows = read(path)
+    rows = parsed(path)
     if all(None not in row and None not in row.values() for row in rows):
-        return rows
+        return checked(path, rows)
     path.replace(path.with_name(f"{path.name}.damaged"))
     latest: dict[tuple[str, ...], Row] = {}
     for run_json in sorted(runs.glob("*/run.json"), key=lambda p: p.stat().st_mtime):

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import ast
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 from sertbench import feature_spec
 
 UNREADABLE = "cannot be read"
+_parsing = (
+    threading.Lock()
+)  # CPython 3.11 counts the depth of a tree once for all threads, and stumbles over two at once
+
+
+def parse(source: bytes, name: str = "<unknown>") -> ast.Module:
+    """The syntax tree of a source; safe to call from many threads."""
+    with _parsing:
+        return ast.parse(source, filename=name)
 
 
 def locate(module: str) -> Path | None:
@@ -34,7 +44,7 @@ def facts(path: Path, bases: tuple[str, ...], class_name: str = "") -> dict[str,
     The class is `class_name` or, if that is empty, the first public one that derives from `bases` within the file.
     """
     try:
-        tree = ast.parse(path.read_bytes(), filename=path.name)
+        tree = parse(path.read_bytes(), path.name)
     except (OSError, SyntaxError, ValueError) as error:
         return {"summary": f"{UNREADABLE}: {error}"}
     derived = set(bases)
@@ -131,7 +141,7 @@ def helpers(file: Path) -> tuple[Path, ...]:
 def _imported_files(file: Path) -> set[Path]:
     """The files of the author's own that a file imports, as far as its import statements tell."""
     try:
-        tree = ast.parse(file.read_bytes())
+        tree = parse(file.read_bytes())
     except (OSError, SyntaxError, ValueError):
         return set()
     found: set[Path] = set()

@@ -90,10 +90,10 @@ def features_of(spec: FeatureSpec, wave: np.ndarray) -> Tensor:
     return extract(spec, torch.from_numpy(wave.astype(np.float32))[None])[0]
 
 
-def inputs(cls: type[NeuralModel], count: int, ready: bool = True) -> Sounds:
-    """Sounds for a model; standardised already if `ready` and its recipe asks for it."""
+def inputs(cls: type[NeuralModel], count: int, ready: bool = True, longest: float = WINDOW) -> Sounds:
+    """Sounds for a model, in windows of at most `longest` s; standardised if `ready` and its recipe asks for it."""
     assert cls.recipe.features is not None, "valid_recipe comes first"
-    raw = sounds(cls.recipe.features, cls.recipe.window and min(cls.recipe.window, WINDOW), count)
+    raw = sounds(cls.recipe.features, cls.recipe.window and min(cls.recipe.window, longest), count)
     return raw.normalised() if ready and cls.recipe.normalise == "train" else raw
 
 

@@ -345,13 +345,15 @@ def test_a_folder_that_becomes_read_only_is_an_error_and_nothing_is_lost(place, 
 
 def write_rows(folder: str, runs: str, writer: int, count: int) -> None:
     """Put `count` rows into a board, as a run does at its end."""
-    names = [*leaderboard.KEY, *leaderboard.TABLE]
+    names = [*leaderboard.NEEDED, *leaderboard.TABLE]
     for number in range(count):
         row = dict.fromkeys(names, "x") | {
             "corpus": "made",
             "model": f"m{writer}-{number}",
+            "row_id": f"{writer}-{number}",
+            "board": "main",
             "ranked": False,
-            "uar_pooled_mean": 50.0 + number / 100,
+            **dict.fromkeys(leaderboard.NUMBERS, 50.0 + number / 100),
             "bundle": "elsewhere",
             "paper": "a long text, with commas, " * 20,
         }
