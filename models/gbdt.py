@@ -21,9 +21,10 @@ ROUNDS = 100
 class Gbdt(Estimator):
     """Gradient-boosted trees on histograms, on one row of functionals per utterance.
 
-    scikit-learn's HistGradientBoostingClassifier with its own defaults, but that classes are weighted evenly and that
-    of 100 rounds as many are kept as are best for the UAR on the validation part. Each node sees a random share of
-    the columns (all by default).
+    scikit-learn's HistGradientBoostingClassifier with its own defaults, but for three things: classes are weighted
+    evenly; of 100 rounds as many are kept as are best for the UAR on the validation part; columns have 63 bins, not
+    255, which speech corpora are too small to fill and which take four times as long. Each node sees a random share of
+    the columns: by default all, and then nothing is random but for more than 200,000 utterances.
     """
 
     paper = "Ke et al., LightGBM: a highly efficient gradient boosting decision tree, NIPS 2017"
@@ -55,6 +56,7 @@ class Gbdt(Estimator):
         """Boost, and keep the best number of rounds on the validation part."""
         self.trees = HistGradientBoostingClassifier(
             max_iter=self.step or ROUNDS,
+            max_bins=63,
             learning_rate=self.shrinkage,
             max_leaf_nodes=self.leaves,
             min_samples_leaf=self.least,

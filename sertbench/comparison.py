@@ -58,9 +58,12 @@ def compare(a: Path, b: Path) -> str:
 
 
 def label(run: dict[str, Any], other: dict[str, Any]) -> str:
-    """The model's name; with the row id when both are runs of the same model."""
+    """The model's name; with its features, or else the row id, when both are runs of the same model."""
     name: str = run["model"]["name"]
-    return name if name != other["model"]["name"] else f"{name} ({run['row_id']})"
+    if name != other["model"]["name"]:
+        return name
+    mine, theirs = ((r["model"]["recipe"]["features"] or {}).get("kind") for r in (run, other))
+    return f"{name} ({run['row_id']})" if mine == theirs else f"{name} on {mine}"
 
 
 def refuse_different(a: Path, b: Path, one: Predictions, two: Predictions) -> None:

@@ -303,6 +303,8 @@ def test_features_are_chosen_on_the_command_line_and_are_rows_of_their_own(
         "functionals": "functionals",
     }
     assert "no commercial use" in rows.loc["egemaps", "features_licence"]
+    assert main(["compare", *rows["row_id"]]) == 0
+    assert "svm on egemaps" in capsys.readouterr().out
     assert pd.isna(rows.loc["functionals", "features_licence"])
     assert main(["verify", "leaderboards/tones.csv"]) == 0
 
