@@ -11,7 +11,7 @@ from rich.text import Text
 
 from sertbench import claim, claim_file, corpus_facts, feature_spec, plugin_text, plugins
 
-WIDE = 150  # columns of a terminal with room for a sentence
+WIDE = 190  # columns of a terminal with room for a sentence
 
 
 def show(console: Console, what: Sequence[str]) -> None:

@@ -94,7 +94,7 @@ def finished(plan: ReplayPlan, display: Display) -> Generator[dict[str, Any], No
     epochs = {job.tag: job.setting.plan.recipe.epochs for job in jobs}
 
     def on_event(tag: str, event: Any) -> None:
-        if event is executors.BEGUN:
+        if event == executors.BEGUN:
             display.begun(tag)
         else:
             display.epoch(tag, event, epochs[tag])

@@ -73,7 +73,7 @@ def shown(width: int) -> list[str]:
     return captured.get().splitlines()
 
 
-@pytest.mark.parametrize(("width", "sentence"), [(160, True), (120, False)])
+@pytest.mark.parametrize(("width", "sentence"), [(200, True), (160, False), (120, False)])
 def test_models_stand_in_a_line_each_with_what_one_compares(width, sentence):
     lines = shown(width)
     glam = next(line for line in lines if line.startswith("glam "))
@@ -88,5 +88,5 @@ def test_a_file_that_cannot_be_read_says_so_at_any_width(tmp_path, monkeypatch):
     broken.write_text("class Broken(\n")
     source = plugins.Source("broken", "models", "broken", "built in", "broken", broken, **plugin_text.facts(broken, ()))
     monkeypatch.setattr(plugins, "sources", lambda _: {"broken": source})
-    for width in (100, 160):
+    for width in (100, 160, 200):
         assert "cannot be read" in " ".join(shown(width))
