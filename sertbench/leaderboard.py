@@ -10,7 +10,7 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -238,16 +238,21 @@ def key_of(row: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
     return tuple(text_of(row.get(name)) for name in names)
 
 
+def locked(path: Path) -> AbstractContextManager[None]:
+    """Keep other processes from writing a board. BusyError when one has been at it for too long."""
+    busy = f"another process has been writing {path} for {LOCK_SECONDS:.0f} s. The bundles are kept: run again"
+    return files.locked(path.with_name(f".{path.name}.lock"), LOCK_SECONDS, busy)
+
+
 def add(folder: Path, row: Row, runs: Path) -> tuple[Path, list[Row]]:
     """Put a row into its corpus's leaderboard, replacing an older one of the same key, and rank anew.
 
     Safe against other processes that write the same file. Gives the file and all its rows.
     """
     path = folder / f"{row['corpus']}.csv"
-    busy = f"another process has been writing {path} for {LOCK_SECONDS:.0f} s. The bundle is kept: run again"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with files.locked(folder / f".{path.name}.lock", LOCK_SECONDS, busy):
+        with locked(path):
             files.remove_drafts(folder, path.name)
             old = [r for r in read_or_rebuild(path, runs) if key_of(r, KEY) != key_of(row, KEY)]
             rows = ranked([*old, row], runs)

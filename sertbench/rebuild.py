@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from sertbench import bundle, leaderboard, verify
 from sertbench.errors import BundleError, StorageError
 from sertbench.leaderboard import KEY, Row, key_of, text_of
@@ -64,7 +62,7 @@ def rebuild(folder: Path, runs: Path) -> tuple[list[Path], list[str]]:
         path = folder / f"{corpus}.csv"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / f".{path.name}.lock", timeout=60):
+            with leaderboard.locked(path):
                 made = derived(path, rows, runs)
                 leaderboard.write(path, made)
         except OSError as error:

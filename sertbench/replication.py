@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
 from sertbench import bundle, files, leaderboard
 from sertbench.claim import SCORES
@@ -185,7 +184,7 @@ def add(boards: Path, row: Row) -> Path:
     path = path_of(boards, row["claim"])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.parent / f".{path.name}.lock", timeout=60):
+        with leaderboard.locked(path):
             old = [r for r in leaderboard.read(path, KEY) if key_of(r, KEY) != key_of(row, KEY)]
             rows = sorted([*old, row], key=lambda r: key_of(r, ("corpus", "label_set", "split", "subset", "model")))
             leaderboard.write(path, rows, COLUMNS)
