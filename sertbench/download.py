@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from sertbench import fetch, lfs, unpack
+from sertbench import fetch, files, lfs, unpack
 from sertbench.corpus import Archive, Corpus, select
 from sertbench.corpus_facts import licence_name
 from sertbench.errors import ConfigError, CorpusError, StorageError
@@ -48,9 +46,9 @@ class Download:
     @property
     def arrived(self) -> int:
         """Bytes that an earlier attempt has left; what it had begun to unpack does not count."""
-        files = [path for path in self.workshop.glob("*") if path.is_file()]
-        files += [path for path in self.workshop.glob("*.lfs/**/*") if path.is_file()]
-        return sum(fetch.size(file) for file in files)
+        parts = [path for path in self.workshop.glob("*") if path.is_file()]
+        parts += [path for path in self.workshop.glob("*.lfs/**/*") if path.is_file()]
+        return sum(fetch.size(file) for file in parts)
 
     @property
     def free(self) -> int:
@@ -153,11 +151,9 @@ def get(
         workshop.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"{workshop} cannot be made: {error.strerror or error}") from error
-    try:
-        with FileLock(workshop / "lock", timeout=0):
-            work(download, say, on_progress)
-    except Timeout:
-        raise StorageError(f"{workshop}: another download of {download.name} is at work there. Wait for it.") from None
+    busy = f"{workshop}: another download of {download.name} is at work there. Wait for it."
+    with files.locked(workshop / "lock", 0, busy):
+        work(download, say, on_progress)
     shutil.rmtree(workshop)
     say(f"{download.name} lies in {download.folder}; the archives are removed")
 
