@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from sertbench import bundle, files
+from sertbench.bundles import Bundles
 from sertbench.errors import BundleError, StorageError
 from sertbench.results import Predictions
 
@@ -197,7 +198,7 @@ def is_number(text: str | None) -> bool:
         return False
 
 
-def read_or_rebuild(path: Path, runs: Path) -> list[Row]:
+def read_or_rebuild(path: Path, bundles: Bundles) -> list[Row]:
     """The rows of a leaderboard; of one that is torn, those of all bundles of its corpus that are at hand.
 
     The torn file is kept beside it, as `<name>.damaged`.
@@ -207,10 +208,10 @@ def read_or_rebuild(path: Path, runs: Path) -> list[Row]:
         return checked(path, rows)
     path.replace(path.with_name(f"{path.name}.damaged"))
     latest: dict[tuple[str, ...], Row] = {}
-    for run_json in sorted(runs.glob("*/run.json"), key=lambda p: p.stat().st_mtime):
-        run = bundle.readable(run_json.parent)
+    for folder in sorted(bundles, key=lambda p: (p / "run.json").stat().st_mtime):
+        run = bundle.readable(folder)
         if run is not None and f"{run['corpus']['name']}.csv" == path.name:
-            row = row_of(run, run_json.parent)
+            row = row_of(run, folder)
             latest[key_of(row, KEY)] = row
     return list(latest.values())
 
@@ -254,8 +255,9 @@ def add(folder: Path, row: Row, runs: Path) -> tuple[Path, list[Row]]:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(path):
             files.remove_drafts(folder, path.name)
-            old = [r for r in read_or_rebuild(path, runs) if key_of(r, KEY) != key_of(row, KEY)]
-            rows = ranked([*old, row], runs)
+            bundles = Bundles.of(runs, folder)
+            old = [r for r in read_or_rebuild(path, bundles) if key_of(r, KEY) != key_of(row, KEY)]
+            rows = ranked([*old, row], bundles)
             write(path, rows)
     except OSError as error:
         raise StorageError(
@@ -265,7 +267,7 @@ def add(folder: Path, row: Row, runs: Path) -> tuple[Path, list[Row]]:
     return path, rows
 
 
-def ranked(rows: Sequence[Row], runs: Path) -> list[Row]:
+def ranked(rows: Sequence[Row], bundles: Bundles) -> list[Row]:
     """Rank every table within the rows; rows that are not to be ranked come last in theirs, without a rank."""
     tables: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
@@ -273,12 +275,12 @@ def ranked(rows: Sequence[Row], runs: Path) -> list[Row]:
     result: list[Row] = []
     for _, members in sorted(tables.items()):
         members.sort(key=lambda r: (-float(r["uar_pooled_mean"]), r["model"], r["row_id"]))
-        result += judged([r for r in members if text_of(r["ranked"]) == "1"], runs)
+        result += judged([r for r in members if text_of(r["ranked"]) == "1"], bundles)
         result += sorted((r for r in members if text_of(r["ranked"]) != "1"), key=lambda r: BOARDS.index(r["board"]))
     return result
 
 
-def judged(rows: Sequence[Row], runs: Path) -> list[Row]:
+def judged(rows: Sequence[Row], bundles: Bundles) -> list[Row]:
     """The rows of one table, sorted by UAR, with their ranks (tie groups) and the models of identical predictions.
 
     A row whose bundle is not at hand, damaged, or of a newer sertbench cannot be compared: it has a place but no rank.
@@ -287,7 +289,7 @@ def judged(rows: Sequence[Row], runs: Path) -> list[Row]:
 
     at_hand: dict[int, Predictions] = {}
     for position, row in enumerate(rows):
-        folder = bundle.at_hand(runs, str(row["bundle"]))
+        folder = bundles.find(row)
         run = bundle.readable(folder) if folder is not None else None
         if folder is not None and run is not None:
             with suppress(BundleError):
