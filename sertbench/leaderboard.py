@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from sertbench import bundle, files
+from sertbench import bundle, files, quoted
 from sertbench.bundles import Bundles
 from sertbench.errors import BundleError, StorageError
 from sertbench.results import Predictions
@@ -32,6 +32,7 @@ COLUMNS = (
     "uar_pooled_mean", "uar_ci95_lo", "uar_ci95_hi", "uar_pooled_seed_sd", "wa", "macro_f1", "weighted_f1",
     "uar_foldmean", "uar_fold_sd", "uar_fold_*", "recall_*", "uar_style_*", "worst_speaker", "worst_speaker_uar",
     "val_uar", "val_test_gap", "oracle_gap", "optimism_*", "ece", "nll", "ci_unit", "alarms", "identical_to",
+    *quoted.COLUMNS,
     "n_utt_expected", "n_utt_scored", "n_excluded", "n_folds", "n_seeds", "seeds",
     "hpo_scope", "hpo_trials", "max_epochs", "selection_metric", "selection_on", "refit",
     "speaker_independent", "text_independent", "val_speaker_overlap", "leaky", "shuffled_labels", "synthetic",
@@ -161,8 +162,8 @@ def header(rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> list[str]:
 
 
 def read(path: Path, needed: Sequence[str] = NEEDED) -> list[Row]:
-    """The rows of a leaderboard file as text, with the `needed` columns; none if it does not exist."""
-    return checked(path, parsed(path), needed)
+    """The measured rows of a leaderboard file as text, with the `needed` columns; none if it does not exist."""
+    return checked(path, [row for row in parsed(path) if not quoted.is_quoted(row)], needed)
 
 
 def parsed(path: Path) -> list[Row]:
@@ -205,7 +206,7 @@ def read_or_rebuild(path: Path, bundles: Bundles) -> list[Row]:
     """
     rows = parsed(path)
     if all(None not in row and None not in row.values() for row in rows):
-        return checked(path, rows)
+        return checked(path, [row for row in rows if not quoted.is_quoted(row)])
     path.replace(path.with_name(f"{path.name}.damaged"))
     latest: dict[tuple[str, ...], Row] = {}
     for folder in sorted(bundles, key=lambda p: (p / "run.json").stat().st_mtime):
@@ -234,6 +235,11 @@ def write(path: Path, rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> 
     files.write_text(path, out.getvalue())
 
 
+def save(path: Path, rows: Sequence[Row]) -> None:
+    """Write a corpus's leaderboard: its measured rows, and below them what papers claim on the corpus."""
+    write(path, [*rows, *quoted.rows(path.stem)])
+
+
 def key_of(row: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
     """What identifies a row, as text."""
     return tuple(text_of(row.get(name)) for name in names)
@@ -258,7 +264,7 @@ def add(folder: Path, row: Row, runs: Path) -> tuple[Path, list[Row]]:
             bundles = Bundles.of(runs, folder)
             old = [r for r in read_or_rebuild(path, bundles) if key_of(r, KEY) != key_of(row, KEY)]
             rows = ranked([*old, row], bundles)
-            write(path, rows)
+            save(path, rows)
     except OSError as error:
         raise StorageError(
             f"cannot write the leaderboard {path}: {error.strerror or error}. "

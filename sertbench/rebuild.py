@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sertbench import bundle, leaderboard, verify
+from sertbench import bundle, leaderboard, quoted, verify
 from sertbench.bundles import Bundles
-from sertbench.errors import BundleError, StorageError
+from sertbench.errors import BundleError, ConfigError, StorageError
 from sertbench.leaderboard import KEY, Row, key_of, text_of
 
 
@@ -55,18 +55,24 @@ def derived(path: Path, rows: list[Row], bundles: Bundles) -> list[Row]:
     return leaderboard.ranked([*kept, *rows], bundles)
 
 
-def rebuild(folder: Path, runs: Path) -> tuple[list[Path], list[str]]:
-    """Write every leaderboard that has bundles anew; gives the files, and what could not be used, in sentences."""
+def rebuild(folder: Path, runs: Path, corpora: Sequence[str] = ()) -> tuple[list[Path], list[str]]:
+    """Write every leaderboard anew that is there, has bundles, or is among `corpora`.
+
+    Gives the files, and what could not be used, in sentences. ConfigError for a corpus of which nothing is known.
+    """
     bundles = Bundles.of(runs, folder)
     gathered = gather(bundles)
     notes, paths = list(gathered.left_out), []
-    for corpus, rows in sorted(gathered.rows.items()):
-        path = folder / f"{corpus}.csv"
+    there = {path.stem for path in folder.glob("*.csv")}
+    for corpus in sorted({*gathered.rows, *there, *corpora}):
+        path, rows = folder / f"{corpus}.csv", gathered.rows.get(corpus, [])
+        if corpus not in {*gathered.rows, *there} and not quoted.rows(corpus):
+            raise ConfigError(f"there is no bundle of {corpus} in {bundles}, and no paper's figures are known on it")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with leaderboard.locked(path):
                 made = derived(path, rows, bundles)
-                leaderboard.write(path, made)
+                leaderboard.save(path, made)
         except OSError as error:
             raise StorageError(f"cannot write the leaderboard {path}: {error.strerror or error}") from error
         lost = (row for row in made if not bundles.find(row))
@@ -94,6 +100,7 @@ def check(folder: Path, runs: Path) -> list[str]:
 def differences(path: Path, rows: list[Row], bundles: Bundles) -> Iterator[str]:
     """Where one published leaderboard differs from what the bundles give."""
     published = leaderboard.read(path)
+    yield from map(str, verify.wrong_quotes(path))
     if not published and rows:
         yield f"{path} is missing or empty; the bundles give {len(rows)} rows"
         return

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sertbench import leaderboard, verify
+from sertbench import leaderboard, quoted, verify
 from sertbench.bundles import Bundles
 from sertbench.critical_difference import CriticalDifference, critical_difference
 from sertbench.errors import ConfigError, StorageError, few, unknown
@@ -40,8 +40,9 @@ def gather(leaderboards: Path, runs: Path, corpora: Sequence[str] = ()) -> View:
             )
         n_missing += len(missing)
         rows = leaderboard.read(paths[name])
-        if rows:
-            found.append(CorpusView(name, tables_of(rows, Bundles.of(runs, leaderboards)), paths[name]))
+        quotes = tuple(row for row in leaderboard.parsed(paths[name]) if quoted.is_quoted(row))
+        if rows or quotes:
+            found.append(CorpusView(name, tables_of(rows, Bundles.of(runs, leaderboards)), paths[name], quotes))
     if not found:
         raise ConfigError(
             f"there is no leaderboard in {leaderboards}: `sertbench run` makes them. --leaderboards says where they lie"
@@ -81,7 +82,7 @@ def over_corpora(corpora: Sequence[CorpusView]) -> tuple[tuple[tuple[str, ...], 
     Of a corpus with several tables the one with the most ranked rows counts.
     """
     columns = []
-    for corpus in corpora:
+    for corpus in (c for c in corpora if c.tables):
         ranked = [[e for e in t.entries if e.row["ranked"] == "1"] for t in corpus.tables]
         if most := max(ranked, key=len):
             columns.append(most)

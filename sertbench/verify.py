@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from sertbench import bundle, files, leaderboard, replication
+from sertbench import bundle, files, leaderboard, quoted, replication
 from sertbench.bundles import REPLAYS, Bundles
 from sertbench.errors import BundleError
 from sertbench.leaderboard import Row, text_of
@@ -126,7 +126,7 @@ def verify_table(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
     if replication.holds(path):
         return verify_replication(path, runs)
     rows, bundles = leaderboard.read(path), Bundles.of(runs, path.parent)
-    findings: list[Finding] = []
+    findings = list(wrong_quotes(path))
     missing: list[str] = []
     for row in rows:
         folder = bundles.find(row)
@@ -141,6 +141,16 @@ def verify_table(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
             if row["rank"] != ranks[row["row_id"]]:
                 findings.append(Finding(f"{path.name}, {row['model']}", "rank", row["rank"], ranks[row["row_id"]]))
     return findings, missing
+
+
+def wrong_quotes(path: Path) -> Iterator[Finding]:
+    """Quoted figures of papers that are not what the claims say, missing or added."""
+    published = [row for row in leaderboard.parsed(path) if quoted.is_quoted(row)]
+    wanted = quoted.rows(path.stem) if path.exists() else ()
+    if len(published) != len(wanted):
+        yield Finding(path.name, "the number of quoted rows", str(len(published)), str(len(wanted)))
+    for row, quote in zip(published, wanted, strict=False):
+        yield from differing_cells(row, quote)
 
 
 def verify_replication(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
