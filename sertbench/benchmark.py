@@ -27,6 +27,7 @@ from sertbench import (
 )
 from sertbench import config as configs
 from sertbench import plan as plans
+from sertbench.bundles import Bundles
 from sertbench.config import RunConfig
 from sertbench.cost import Cost
 from sertbench.crossval import FoldOutcome, collect, cross_validate
@@ -227,7 +228,9 @@ def record_of(
 
 def publish(plan: Plan, run: dict[str, Any]) -> Outcome:
     """Put the bundle's row into its leaderboard."""
-    row = leaderboard.row_of(run, plan.folder)
-    table, rows = leaderboard.add(Path(plan.config.leaderboards), row, Path(plan.config.runs))
+    boards, runs = Path(plan.config.leaderboards), Path(plan.config.runs)
+    folder = Bundles.of(runs, boards).settled(plan.folder)
+    row = leaderboard.row_of(run if folder == plan.folder else bundle.load_run(folder), folder)
+    table, rows = leaderboard.add(boards, row, runs)
     mine = next(r for r in rows if r["row_id"] == row["row_id"])
     return Outcome(mine, table, rows)

@@ -88,11 +88,6 @@ def is_file_name(name: str) -> bool:
     return bool(name) and name not in (".", "..") and not set(name) & set("/\\\0")
 
 
-def at_hand(runs: Path, name: str) -> Path | None:
-    """The bundle of that name in a folder, if it is there and whole; a name that leads out of the folder is none."""
-    return runs / name if is_file_name(name) and is_whole(runs / name) else None
-
-
 def readable(folder: Path) -> dict[str, Any] | None:
     """The content of run.json if this folder holds a bundle that can be read; otherwise None."""
     try:

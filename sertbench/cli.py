@@ -25,6 +25,7 @@ COMMANDS = (
     "audit",
     "check",
     "profile",
+    "publish",
     "verify",
     "compare",
     "replay",

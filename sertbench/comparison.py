@@ -8,26 +8,27 @@ from typing import Any
 import numpy as np
 
 from sertbench import bundle, statistics
+from sertbench.bundles import Bundles
 from sertbench.errors import BundleError, few
 from sertbench.results import Predictions
 from sertbench.scores import score
 
 
-def find_bundle(name: str, runs: Path) -> Path:
-    """A bundle by its folder, or within `runs` by its folder's name, its row id, or its model if that has one run.
+def find_bundle(name: str, bundles: Bundles) -> Path:
+    """A bundle by its folder, or among `bundles` by its folder's name, its row id, or its model if that has one run.
 
     Raises BundleError with the bundles that there are.
     """
     if bundle.is_whole(Path(name)):
         return Path(name)
-    there = sorted(p.parent for p in runs.glob("*/run.json"))
+    there = list(bundles)
     matches = [p for p in there if name in (p.name, p.name.rpartition("-")[2])]
     matches = matches or [p for p in there if bundle.load_run(p)["model"]["name"] == name]
     if len(matches) > 1:
         raise BundleError(f"{name} has several runs: name one of {few((p.name for p in matches), 20)}")
     if not matches:
         raise BundleError(
-            f"{name} is not a finished run. In {runs} there are: {few((p.name for p in there), 20) or 'none'}"
+            f"{name} is not a finished run. In {bundles} there are: {few((p.name for p in there), 20) or 'none'}"
         )
     return matches[0]
 

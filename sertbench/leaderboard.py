@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from sertbench import bundle, files
+from sertbench import bundle, files, quoted
+from sertbench.bundles import Bundles
 from sertbench.errors import BundleError, StorageError
 from sertbench.results import Predictions
 
@@ -31,6 +32,7 @@ COLUMNS = (
     "uar_pooled_mean", "uar_ci95_lo", "uar_ci95_hi", "uar_pooled_seed_sd", "wa", "macro_f1", "weighted_f1",
     "uar_foldmean", "uar_fold_sd", "uar_fold_*", "recall_*", "uar_style_*", "worst_speaker", "worst_speaker_uar",
     "val_uar", "val_test_gap", "oracle_gap", "optimism_*", "ece", "nll", "ci_unit", "alarms", "identical_to",
+    *quoted.COLUMNS,
     "n_utt_expected", "n_utt_scored", "n_excluded", "n_folds", "n_seeds", "seeds",
     "hpo_scope", "hpo_trials", "max_epochs", "selection_metric", "selection_on", "refit",
     "speaker_independent", "text_independent", "val_speaker_overlap", "leaky", "shuffled_labels", "synthetic",
@@ -160,8 +162,8 @@ def header(rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> list[str]:
 
 
 def read(path: Path, needed: Sequence[str] = NEEDED) -> list[Row]:
-    """The rows of a leaderboard file as text, with the `needed` columns; none if it does not exist."""
-    return checked(path, parsed(path), needed)
+    """The measured rows of a leaderboard file as text, with the `needed` columns; none if it does not exist."""
+    return checked(path, [row for row in parsed(path) if not quoted.is_quoted(row)], needed)
 
 
 def parsed(path: Path) -> list[Row]:
@@ -197,20 +199,20 @@ def is_number(text: str | None) -> bool:
         return False
 
 
-def read_or_rebuild(path: Path, runs: Path) -> list[Row]:
+def read_or_rebuild(path: Path, bundles: Bundles) -> list[Row]:
     """The rows of a leaderboard; of one that is torn, those of all bundles of its corpus that are at hand.
 
     The torn file is kept beside it, as `<name>.damaged`.
     """
     rows = parsed(path)
     if all(None not in row and None not in row.values() for row in rows):
-        return checked(path, rows)
+        return checked(path, [row for row in rows if not quoted.is_quoted(row)])
     path.replace(path.with_name(f"{path.name}.damaged"))
     latest: dict[tuple[str, ...], Row] = {}
-    for run_json in sorted(runs.glob("*/run.json"), key=lambda p: p.stat().st_mtime):
-        run = bundle.readable(run_json.parent)
+    for folder in sorted(bundles, key=lambda p: (p / "run.json").stat().st_mtime):
+        run = bundle.readable(folder)
         if run is not None and f"{run['corpus']['name']}.csv" == path.name:
-            row = row_of(run, run_json.parent)
+            row = row_of(run, folder)
             latest[key_of(row, KEY)] = row
     return list(latest.values())
 
@@ -231,6 +233,11 @@ def write(path: Path, rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> 
     writer.writeheader()
     writer.writerows({k: text_of(v) for k, v in row.items()} for row in rows)
     files.write_text(path, out.getvalue())
+
+
+def save(path: Path, rows: Sequence[Row]) -> None:
+    """Write a corpus's leaderboard: its measured rows, and below them what papers claim on the corpus."""
+    write(path, [*rows, *quoted.rows(path.stem)])
 
 
 def key_of(row: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
@@ -254,9 +261,10 @@ def add(folder: Path, row: Row, runs: Path) -> tuple[Path, list[Row]]:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(path):
             files.remove_drafts(folder, path.name)
-            old = [r for r in read_or_rebuild(path, runs) if key_of(r, KEY) != key_of(row, KEY)]
-            rows = ranked([*old, row], runs)
-            write(path, rows)
+            bundles = Bundles.of(runs, folder)
+            old = [r for r in read_or_rebuild(path, bundles) if key_of(r, KEY) != key_of(row, KEY)]
+            rows = ranked([*old, row], bundles)
+            save(path, rows)
     except OSError as error:
         raise StorageError(
             f"cannot write the leaderboard {path}: {error.strerror or error}. "
@@ -265,7 +273,7 @@ def add(folder: Path, row: Row, runs: Path) -> tuple[Path, list[Row]]:
     return path, rows
 
 
-def ranked(rows: Sequence[Row], runs: Path) -> list[Row]:
+def ranked(rows: Sequence[Row], bundles: Bundles) -> list[Row]:
     """Rank every table within the rows; rows that are not to be ranked come last in theirs, without a rank."""
     tables: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
@@ -273,12 +281,12 @@ def ranked(rows: Sequence[Row], runs: Path) -> list[Row]:
     result: list[Row] = []
     for _, members in sorted(tables.items()):
         members.sort(key=lambda r: (-float(r["uar_pooled_mean"]), r["model"], r["row_id"]))
-        result += judged([r for r in members if text_of(r["ranked"]) == "1"], runs)
+        result += judged([r for r in members if text_of(r["ranked"]) == "1"], bundles)
         result += sorted((r for r in members if text_of(r["ranked"]) != "1"), key=lambda r: BOARDS.index(r["board"]))
     return result
 
 
-def judged(rows: Sequence[Row], runs: Path) -> list[Row]:
+def judged(rows: Sequence[Row], bundles: Bundles) -> list[Row]:
     """The rows of one table, sorted by UAR, with their ranks (tie groups) and the models of identical predictions.
 
     A row whose bundle is not at hand, damaged, or of a newer sertbench cannot be compared: it has a place but no rank.
@@ -287,7 +295,7 @@ def judged(rows: Sequence[Row], runs: Path) -> list[Row]:
 
     at_hand: dict[int, Predictions] = {}
     for position, row in enumerate(rows):
-        folder = bundle.at_hand(runs, str(row["bundle"]))
+        folder = bundles.find(row)
         run = bundle.readable(folder) if folder is not None else None
         if folder is not None and run is not None:
             with suppress(BundleError):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sertbench import bundle, leaderboard, verify
-from sertbench.errors import BundleError, StorageError
+from sertbench import bundle, leaderboard, quoted, verify
+from sertbench.bundles import Bundles
+from sertbench.errors import BundleError, ConfigError, StorageError
 from sertbench.leaderboard import KEY, Row, key_of, text_of
 
 
@@ -19,20 +20,20 @@ class Gathered:
     left_out: tuple[str, ...]  #    a sentence for each bundle that gave no row
 
 
-def gather(runs: Path) -> Gathered:
+def gather(bundles: Bundles) -> Gathered:
     """The rows that the bundles give. Of several bundles with the same key the newest counts, as in a run."""
     newest: dict[tuple[str, ...], Row] = {}
     left_out = []
-    for path in sorted(runs.glob("*/run.json")):
+    for folder in bundles:
         try:
-            row = leaderboard.row_of(bundle.load_run(path.parent), path.parent)
+            row = leaderboard.row_of(bundle.load_run(folder), folder)
             if not bundle.is_file_name(row["corpus"]):
-                raise BundleError(f"{path}: {row['corpus']!r} cannot be the name of a corpus")
+                raise BundleError(f"{folder}: {row['corpus']!r} cannot be the name of a corpus")
         except BundleError as error:
             left_out.append(str(error))
             continue
         except (KeyError, TypeError, ValueError) as error:
-            left_out.append(f"{path} is damaged: {error!r} is missing or of the wrong kind")
+            left_out.append(f"{folder / 'run.json'} is damaged: {error!r} is missing or of the wrong kind")
             continue
         key = key_of(row, KEY)
         old = newest.get(key)
@@ -47,27 +48,34 @@ def gather(runs: Path) -> Gathered:
     return Gathered(rows, tuple(left_out))
 
 
-def derived(path: Path, rows: list[Row], runs: Path) -> list[Row]:
+def derived(path: Path, rows: list[Row], bundles: Bundles) -> list[Row]:
     """A leaderboard as it should be: the bundles' rows, and the published rows whose bundle is not at hand."""
     keys = {key_of(row, KEY) for row in rows}
-    kept = [r for r in leaderboard.read(path) if not bundle.at_hand(runs, r["bundle"]) and key_of(r, KEY) not in keys]
-    return leaderboard.ranked([*kept, *rows], runs)
+    kept = [r for r in leaderboard.read(path) if not bundles.find(r) and key_of(r, KEY) not in keys]
+    return leaderboard.ranked([*kept, *rows], bundles)
 
 
-def rebuild(folder: Path, runs: Path) -> tuple[list[Path], list[str]]:
-    """Write every leaderboard that has bundles anew; gives the files, and what could not be used, in sentences."""
-    gathered = gather(runs)
+def rebuild(folder: Path, runs: Path, corpora: Sequence[str] = ()) -> tuple[list[Path], list[str]]:
+    """Write every leaderboard anew that is there, has bundles, or is among `corpora`.
+
+    Gives the files, and what could not be used, in sentences. ConfigError for a corpus of which nothing is known.
+    """
+    bundles = Bundles.of(runs, folder)
+    gathered = gather(bundles)
     notes, paths = list(gathered.left_out), []
-    for corpus, rows in sorted(gathered.rows.items()):
-        path = folder / f"{corpus}.csv"
+    there = {path.stem for path in folder.glob("*.csv")}
+    for corpus in sorted({*gathered.rows, *there, *corpora}):
+        path, rows = folder / f"{corpus}.csv", gathered.rows.get(corpus, [])
+        if corpus not in {*gathered.rows, *there} and not quoted.rows(corpus):
+            raise ConfigError(f"there is no bundle of {corpus} in {bundles}, and no paper's figures are known on it")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with leaderboard.locked(path):
-                made = derived(path, rows, runs)
-                leaderboard.write(path, made)
+                made = derived(path, rows, bundles)
+                leaderboard.save(path, made)
         except OSError as error:
             raise StorageError(f"cannot write the leaderboard {path}: {error.strerror or error}") from error
-        lost = (row for row in made if not bundle.at_hand(runs, row["bundle"]))
+        lost = (row for row in made if not bundles.find(row))
         notes += [f"{path.name}: {without_bundle(row)}, so it is kept without a rank" for row in lost]
         paths.append(path)
     return paths, notes
@@ -80,36 +88,38 @@ def without_bundle(row: Row) -> str:
 
 def check(folder: Path, runs: Path) -> list[str]:
     """Whatever in the published leaderboards is not what the bundles give, in sentences; empty if all is well."""
-    gathered = gather(runs)
+    bundles = Bundles.of(runs, folder)
+    gathered = gather(bundles)
     names = sorted({*gathered.rows, *(path.stem for path in folder.glob("*.csv"))})
     found = list(gathered.left_out)
     for corpus in names:
-        found += differences(folder / f"{corpus}.csv", gathered.rows.get(corpus, []), runs)
+        found += differences(folder / f"{corpus}.csv", gathered.rows.get(corpus, []), bundles)
     return found
 
 
-def differences(path: Path, rows: list[Row], runs: Path) -> Iterator[str]:
+def differences(path: Path, rows: list[Row], bundles: Bundles) -> Iterator[str]:
     """Where one published leaderboard differs from what the bundles give."""
     published = leaderboard.read(path)
+    yield from map(str, verify.wrong_quotes(path))
     if not published and rows:
         yield f"{path} is missing or empty; the bundles give {len(rows)} rows"
         return
     for row in rows:
-        yield from map(str, verify.verify_bundle(runs / row["bundle"]))
+        yield from map(str, verify.verify_bundle(bundles.find(row) or path))
     old = {r["row_id"]: r for r in published}
-    made = derived(path, rows, runs)
+    made = derived(path, rows, bundles)
     new = {r["row_id"]: r for r in made}
     if len(old) < len(published):
         yield f"{path.name}: a row stands there twice"
     for row in published:
         if row["row_id"] not in new:
             yield f"{path.name}: the row {row['row_id']} ({row['model']}) is not the newest run of its kind"
-        elif not bundle.at_hand(runs, row["bundle"]):
+        elif not bundles.find(row):
             yield f"{path.name}: {without_bundle(row)}"
     for row_id, row in new.items():
         if row_id not in old:
             yield f"{path.name}: the row {row_id} ({row['model']}) of the bundle {row['bundle']} is missing"
-        elif bundle.at_hand(runs, row["bundle"]):
+        elif bundles.find(row):
             yield from map(str, verify.differing_cells(old[row_id], row))
     if not set(old) ^ set(new) and [r["row_id"] for r in published] != [text_of(r["row_id"]) for r in made]:
         yield f"{path.name}: the rows stand in another order"

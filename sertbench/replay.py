@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sertbench import bundle, executors, files, replay_plan, replication
+from sertbench.bundles import REPLAYS
 from sertbench.claim import Claim
 from sertbench.crossval import features, fit_task, seconds_of
 from sertbench.feature_store import FeatureStore
@@ -64,7 +65,7 @@ def replay(claim: Claim, asked: ReplayConfig, display: Display, *, dry: bool = F
         return None
     files.ensure_writable(runs)
     files.ensure_writable(boards)
-    display.log_to(runs / replication.BUNDLES / "logs" / claim.name)
+    display.log_to(runs / REPLAYS / "logs" / claim.name)
     rows = []
     with closing(finished(plan, display)) as bundles:
         for setting, run in zip(plan.settings, bundles, strict=True):

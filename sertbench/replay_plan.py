@@ -16,6 +16,7 @@ from sertbench import claim_splits, plugins
 from sertbench import config as configs
 from sertbench import corpus as corpora
 from sertbench import replay_choice as choice
+from sertbench.bundles import REPLAYS
 from sertbench.claim import Claim, ClaimedCorpus, ClaimedModel, Published, SplitRule, Variant
 from sertbench.compute import Compute
 from sertbench.config import RunConfig
@@ -27,7 +28,6 @@ from sertbench.plugins import LoadedModel
 from sertbench.progress import Display
 from sertbench.protocols import Fold, Split
 from sertbench.replay_choice import ReplayConfig
-from sertbench.replication import BUNDLES
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def setting(
         compute=ground.compute,
         workers=ground.workers,
         row_id=row_id,
-        folder=Path(config.runs) / BUNDLES / "-".join(w for w in words if w),
+        folder=Path(config.runs) / REPLAYS / "-".join(w for w in words if w),
     )
     published = figures_of(ground, rule, subset, entry, called)
     return Setting(claim, rule, entry, called, subset, counted, least, len(manifest), dropped, published, plan, splits)

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from sertbench import bundle, files, leaderboard
+from sertbench.bundles import Bundles
 from sertbench.claim import SCORES
 from sertbench.errors import BundleError, StorageError
 from sertbench.leaderboard import Row, key_of, text_of
@@ -41,7 +42,6 @@ KEY = (
 )  # fmt: skip
 HONEST = {"wa": "wa", "ua": "uar_pooled_mean", "macro_f1": "macro_f1", "weighted_f1": "weighted_f1"}
 FOLDER = "replication"  # of the boards, within the leaderboards
-BUNDLES = "replays"  #     of the bundles, within the runs
 
 
 def figures(frame: pd.DataFrame, classes: Sequence[str], rule: str) -> dict[str, Any]:
@@ -158,9 +158,9 @@ def find_honest(
     """
     wanted = {"model": model, "corpus": corpus, "label_set": label_set, "subset": subset, "ranked": "1"}
     rows = leaderboard.read(boards / f"{corpus}.csv")
-    for path in sorted(runs.glob("*/run.json")):
+    for folder in Bundles.of(runs, boards):
         with suppress(BundleError, KeyError, TypeError):  # not a whole bundle: so not an honest row either
-            rows.append(leaderboard.row_of(bundle.load_run(path.parent), path.parent))
+            rows.append(leaderboard.row_of(bundle.load_run(folder), folder))
     same = [r for r in rows if all(text_of(r.get(name)) == value for name, value in wanted.items())]
     return max(same, key=lambda r: (r["protocol"] == protocol, str(r["date_utc"])), default=None)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sertbench import bundle, leaderboard, verify
+from sertbench import leaderboard, quoted, verify
+from sertbench.bundles import Bundles
 from sertbench.critical_difference import CriticalDifference, critical_difference
 from sertbench.errors import ConfigError, StorageError, few, unknown
 from sertbench.leaderboard import BOARDS, TABLE, key_of
@@ -39,8 +40,9 @@ def gather(leaderboards: Path, runs: Path, corpora: Sequence[str] = ()) -> View:
             )
         n_missing += len(missing)
         rows = leaderboard.read(paths[name])
-        if rows:
-            found.append(CorpusView(name, tables_of(rows, runs), paths[name]))
+        quotes = tuple(row for row in leaderboard.parsed(paths[name]) if quoted.is_quoted(row))
+        if rows or quotes:
+            found.append(CorpusView(name, tables_of(rows, Bundles.of(runs, leaderboards)), paths[name], quotes))
     if not found:
         raise ConfigError(
             f"there is no leaderboard in {leaderboards}: `sertbench run` makes them. --leaderboards says where they lie"
@@ -49,16 +51,16 @@ def gather(leaderboards: Path, runs: Path, corpora: Sequence[str] = ()) -> View:
     return View(tuple(found), n_missing, comparison, reason)
 
 
-def tables_of(rows: Sequence[Mapping[str, str]], runs: Path) -> tuple[Table, ...]:
+def tables_of(rows: Sequence[Mapping[str, str]], bundles: Bundles) -> tuple[Table, ...]:
     """The tables of a leaderboard file."""
 
     def where(row: Mapping[str, str]) -> tuple[str, ...]:
         return key_of(row, TABLE)
 
-    return tuple(table_of(list(members), runs) for _, members in groupby(sorted(rows, key=where), where))
+    return tuple(table_of(list(members), bundles) for _, members in groupby(sorted(rows, key=where), where))
 
 
-def table_of(rows: Sequence[Mapping[str, str]], runs: Path) -> Table:
+def table_of(rows: Sequence[Mapping[str, str]], bundles: Bundles) -> Table:
     """One table with its axis: from the least lower end to the greatest upper end, in tens."""
     ranks = sorted({int(r["rank"]) for r in rows if r["rank"].isdigit()})
     entries = []
@@ -66,7 +68,7 @@ def table_of(rows: Sequence[Mapping[str, str]], runs: Path) -> Table:
         rank = int(row["rank"]) if row["rank"].isdigit() else 0
         tied = bool(rank) and sum(r["rank"] == row["rank"] for r in rows) > 1
         tie = ranks.index(rank) if rank else -1
-        entries.append(Entry(row, bundle.at_hand(runs, row["bundle"]), tie, tied))
+        entries.append(Entry(row, bundles.find(row), tie, tied))
     n_classes = sum(bool(v) for k, v in rows[0].items() if k and k.startswith("recall_"))
     low = 10 * math.floor(min(float(r["uar_ci95_lo"]) for r in rows) / 10)
     high = 10 * math.ceil(max(float(r["uar_ci95_hi"]) for r in rows) / 10)
@@ -80,7 +82,7 @@ def over_corpora(corpora: Sequence[CorpusView]) -> tuple[tuple[tuple[str, ...], 
     Of a corpus with several tables the one with the most ranked rows counts.
     """
     columns = []
-    for corpus in corpora:
+    for corpus in (c for c in corpora if c.tables):
         ranked = [[e for e in t.entries if e.row["ranked"] == "1"] for t in corpus.tables]
         if most := max(ranked, key=len):
             columns.append(most)

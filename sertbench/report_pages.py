@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sertbench import svg
+from sertbench.claim import SCORES
 from sertbench.leaderboard import BOARDS
 from sertbench.report_charts import model_charts, optimism_chart
 from sertbench.report_view import COSTS, CorpusView, Entry, Table, View, costs, matrix
@@ -48,13 +49,15 @@ def index_values(view: View) -> dict[str, Any]:
             "Critical-difference diagram", f"Mean ranks: {words}", names, found.mean_ranks, found.cliques
         )
     choices = {
-        "corpus": ("Corpus", {c.name for c in view.corpora}),
+        "corpus": ("Corpus", {c.name for c in view.corpora if c.tables}),
         "protocol": ("Protocol", {e.row["protocol"] for e in entries}),
         "family": ("Family", {e.row["model_family"] for e in entries}),
         "budget": ("Budget", {e.budget for e in entries}),
     }
     return {
         "view": view,
+        "ran": sum(bool(c.tables) for c in view.corpora),
+        "quoting": [c for c in view.corpora if c.quoted],
         "synthetic": sorted({e.row["corpus"] for e in entries if e.synthetic}),
         "filters": [(name, label, sorted(values)) for name, (label, values) in choices.items()],
         "matrix": matrix(view.tables),
@@ -68,7 +71,6 @@ def index_values(view: View) -> dict[str, Any]:
 
 def corpus_values(corpus: CorpusView) -> dict[str, Any]:
     """What a corpus's page shows."""
-    row = corpus.tables[0].first
     tables = []
     for table in corpus.tables:
         drawn = []
@@ -80,12 +82,15 @@ def corpus_values(corpus: CorpusView) -> dict[str, Any]:
         folder = next((e.folder for e in table.entries if e.folder), None)
         audit = audit_of(folder) if folder else None
         tables.append({"table": table, "costs": drawn, "diagnostics": table.board("diagnostic"), "audit": audit})
-    facts = [
-        ("licence", "Licence", row["licence"]),
-        ("", "Tables", ", ".join(t.name for t in corpus.tables)),
-        ("corpus_manifest_sha256", "Manifest (SHA-256)", row["corpus_manifest_sha256"]),
-    ]
-    return {"corpus": corpus, "tables": tables, "facts": facts}
+    facts = [("", "Papers quoted", f"{len(corpus.quoted)} figures")] if corpus.quoted else []
+    if corpus.tables:
+        row = corpus.tables[0].first
+        facts += [
+            ("licence", "Licence", row["licence"]),
+            ("", "Tables", ", ".join(t.name for t in corpus.tables)),
+            ("corpus_manifest_sha256", "Manifest (SHA-256)", row["corpus_manifest_sha256"]),
+        ]
+    return {"corpus": corpus, "tables": tables, "facts": facts, "scores": SCORES}
 
 
 def audit_of(folder: Path) -> dict[str, Any]:

@@ -115,8 +115,9 @@ class CorpusView:
     """A corpus, its tables and its file."""
 
     name: str
-    tables: tuple[Table, ...]
+    tables: tuple[Table, ...]  #  none where nothing was run
     csv: Path
+    quoted: tuple[Mapping[str, str], ...] = ()  # what papers claim on it
 
     @property
     def page(self) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from sertbench import bundle, files, leaderboard, replication
+from sertbench import bundle, files, leaderboard, quoted, replication
+from sertbench.bundles import REPLAYS, Bundles
 from sertbench.errors import BundleError
 from sertbench.leaderboard import Row, text_of
 from sertbench.protocols import table_sha256
@@ -124,40 +125,52 @@ def verify_table(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
     """Everything in a leaderboard that does not follow from the bundles, and the rows whose bundle is not in `runs`."""
     if replication.holds(path):
         return verify_replication(path, runs)
-    rows = leaderboard.read(path)
-    findings: list[Finding] = []
+    rows, bundles = leaderboard.read(path), Bundles.of(runs, path.parent)
+    findings = list(wrong_quotes(path))
     missing: list[str] = []
     for row in rows:
-        folder = bundle.at_hand(runs, row["bundle"])
+        folder = bundles.find(row)
         if folder is None:
             missing.append(f"{row['model']} ({row['row_id']}): {runs / row['bundle']}")
             continue
         findings += verify_bundle(folder)
         findings += differing_cells(row, leaderboard.row_of(bundle.load_run(folder), folder))
     if not missing and not findings:
-        ranks = {r["row_id"]: text_of(r.get("rank")) for r in leaderboard.ranked(rows, runs)}
+        ranks = {r["row_id"]: text_of(r.get("rank")) for r in leaderboard.ranked(rows, bundles)}
         for row in rows:
             if row["rank"] != ranks[row["row_id"]]:
                 findings.append(Finding(f"{path.name}, {row['model']}", "rank", row["rank"], ranks[row["row_id"]]))
     return findings, missing
 
 
+def wrong_quotes(path: Path) -> Iterator[Finding]:
+    """Quoted figures of papers that are not what the claims say, missing or added."""
+    published = [row for row in leaderboard.parsed(path) if quoted.is_quoted(row)]
+    wanted = quoted.rows(path.stem) if path.exists() else ()
+    if len(published) != len(wanted):
+        yield Finding(path.name, "the number of quoted rows", str(len(published)), str(len(wanted)))
+    for row, quote in zip(published, wanted, strict=False):
+        yield from differing_cells(row, quote)
+
+
 def verify_replication(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
     """As `verify_table` for a replication board, whose honest figures are those of an honest run's bundle."""
     findings: list[Finding] = []
     missing: list[str] = []
+    bundles = Bundles.of(runs, path.parent.parent)
     for row in leaderboard.read(path, replication.KEY):
-        folder, other = runs / replication.BUNDLES / row["bundle"], runs / row["honest_bundle"]
-        if not bundle.is_whole(folder):
-            missing.append(f"{row['model']} ({row['row_id']}): {folder}")
+        folder = bundles.replays.find(row)
+        if folder is None:
+            missing.append(f"{row['model']} ({row['row_id']}): {runs / REPLAYS / row['bundle']}")
             continue
         findings += verify_bundle(folder)
         honest = None
         if row["honest_bundle"]:
-            if bundle.is_whole(other):
+            other = bundles.find(row, "honest_")
+            if other is not None:
                 honest = leaderboard.row_of(bundle.load_run(other), other)
             else:
-                missing.append(f"honest {row['model']} ({row['honest_row_id']}): {other}")
+                missing.append(f"honest {row['model']} ({row['honest_row_id']}): {runs / row['honest_bundle']}")
         findings += differing_cells(row, replication.row_of(bundle.load_run(folder), folder, honest))
     return findings, missing
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from sertbench import bundle, leaderboard, report, report_gather
+from sertbench.bundles import Bundles
 from sertbench.cli import main
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="Selenium is not installed: make test-browser")
@@ -278,7 +279,8 @@ def large(tmp_path_factory, made_bundle) -> Path:
             for m in range(ROWS)
         ]  # fmt: skip
         (root / "boards").mkdir(exist_ok=True)
-        leaderboard.write(root / "boards" / f"corpus{c:02d}.csv", leaderboard.ranked(rows, root / "runs"))
+        bundles = Bundles.of(root / "runs", root / "boards")
+        leaderboard.write(root / "boards" / f"corpus{c:02d}.csv", leaderboard.ranked(rows, bundles))
     return report.write(report_gather.gather(root / "boards", root / "runs"), root / "report")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sertbench.commands import add_runs, console
+from sertbench.commands import add_leaderboards, add_runs, console
 
 HELP = "say what can and cannot be said about which of two runs is better"
 
@@ -14,12 +14,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     for name in ("a", "b"):
         parser.add_argument(name, metavar=name.upper(), help="a bundle's folder or name, its row id, or a model")
     add_runs(parser)
+    add_leaderboards(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Print the comparison."""
     from sertbench import comparison
+    from sertbench.bundles import Bundles
 
-    a, b = (comparison.find_bundle(name, options.runs) for name in (options.a, options.b))
+    bundles = Bundles.of(options.runs, options.leaderboards)
+    a, b = (comparison.find_bundle(name, bundles) for name in (options.a, options.b))
     console().print(comparison.compare(a, b), highlight=False, markup=False)
     return 0

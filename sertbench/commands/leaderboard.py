@@ -14,7 +14,12 @@ HELP = "rebuild every leaderboard from its bundles, check it, or export it for a
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What to do with which leaderboards."""
-    parser.add_argument("corpora", nargs="*", metavar="CORPUS", help="with --format: only these (default: all)")
+    parser.add_argument(
+        "corpora",
+        nargs="*",
+        metavar="CORPUS",
+        help="write this one also where nothing was run; with --format: only these",
+    )
     add_runs(parser)
     add_leaderboards(parser)
     what = parser.add_mutually_exclusive_group()
@@ -27,8 +32,10 @@ def execute(options: argparse.Namespace) -> int:
     """Give 0 if all is well, 1 if a table is not what the bundles give or a bundle could not be used."""
     from sertbench import rebuild
 
-    if (options.corpora or options.out) and not options.format:
-        raise ConfigError("CORPUS and --out go with --format markdown or --format latex")
+    if options.out and not options.format:
+        raise ConfigError("--out goes with --format markdown or --format latex")
+    if options.corpora and options.check:
+        raise ConfigError("--check checks all tables: leave CORPUS out")
     if options.format:
         return export(options)
     screen = console()
@@ -41,7 +48,7 @@ def execute(options: argparse.Namespace) -> int:
                 f"{options.leaderboards}: every table is what the bundles in {options.runs} give", markup=False
             )
         return 1 if found else 0
-    paths, notes = rebuild.rebuild(options.leaderboards, options.runs)
+    paths, notes = rebuild.rebuild(options.leaderboards, options.runs, options.corpora)
     if not paths and not notes:
         raise ConfigError(
             f"there is no bundle in {options.runs}. `sertbench run` makes one; --runs says where they lie"

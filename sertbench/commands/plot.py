@@ -32,6 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Draw what can be drawn and say why the rest cannot; 1 if there was nothing to draw."""
     from sertbench import comparison, plots, report_gather, run_details
+    from sertbench.bundles import Bundles
 
     known = tuple(plots.RUN_KINDS) if options.run else plots.BOARD_KINDS
     kinds = options.kind or known
@@ -41,7 +42,9 @@ def execute(options: argparse.Namespace) -> int:
         if kind not in known:
             raise ConfigError(unknown("kind of chart" + " of a run" * bool(options.run), kind, known))
     if options.run:
-        details = run_details.details(comparison.find_bundle(options.run, options.runs))
+        details = run_details.details(
+            comparison.find_bundle(options.run, Bundles.of(options.runs, options.leaderboards))
+        )
         found = list(plots.of_run(details, kinds))
     else:
         view = report_gather.gather(options.leaderboards, options.runs, options.corpora)

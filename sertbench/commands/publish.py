@@ -1,0 +1,46 @@
+"""`sertbench publish`."""
+
+from __future__ import annotations
+
+import argparse
+
+from sertbench.commands import add_leaderboards, add_runs, console
+from sertbench.errors import ConfigError
+
+HELP = "put runs beside the leaderboards, ready to be committed: compact, and without paths of this machine"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Which runs."""
+    parser.add_argument("run", nargs="*", metavar="RUN", help="a bundle's folder or name, its row id, or a model")
+    parser.add_argument("--all", action="store_true", help="every finished run on a real corpus that lies in --runs")
+    add_runs(parser)
+    add_leaderboards(parser)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Copy the bundles, write the tables anew from them, and say what to commit."""
+    if bool(options.run) == options.all:
+        raise ConfigError("name the runs to publish, or type --all. `sertbench status` shows what there is")
+    from sertbench import bundle, comparison, leaderboard, publishing
+    from sertbench.bundles import Bundles
+
+    bundles = Bundles.of(options.runs, options.leaderboards)
+    if options.all:
+        there = sorted(path.parent for path in options.runs.glob("*/run.json"))
+        chosen = [folder for folder in there if not bundle.load_run(folder)["corpus"]["synthetic"]]
+    else:
+        chosen = [comparison.find_bundle(name, bundles) for name in options.run]
+    if not chosen:
+        raise ConfigError(f"there is no finished run on a real corpus in {options.runs}")
+    screen, tables = console(), set()
+    for folder in chosen:
+        public = publishing.publish(folder, bundles)
+        size = sum(file.stat().st_size for file in public.iterdir()) / 1000
+        screen.print(f"published: {public} ({size:.0f} kB)", highlight=False, markup=False)
+        row = leaderboard.row_of(bundle.load_run(public), public)
+        tables.add(leaderboard.add(options.leaderboards, row, options.runs)[0])
+    for table in sorted(tables):
+        screen.print(f"written: {table}", highlight=False, markup=False)
+    screen.print(f"commit {options.leaderboards}; `sertbench leaderboard --check` verifies it", highlight=False)
+    return 0
