@@ -6,9 +6,9 @@ sentences: all speaker folds share the texts between training and test.
 
 What the actors meant is not what listeners heard: of at least seven who heard a clip without its picture, the majority
 agrees with the intended emotion for 41.6 % of the clips, more than half of the clips are heard as neutral, and 644 have
-no single majority. The label set must be named with every figure. 1076_MTI_SAD_XX.wav is known to be silent.
-Three recordings were published under two names each, of two emotions: 1006_TIE_HAP and NEU, 1013_WSI_DIS and SAD,
-1017_IWW_ANG and FEA.
+no single majority. The label set must be named with every figure. 1076_MTI_SAD_XX.wav is known to be silent and
+1076_MTI_NEU_XX.wav nearly so; who leaves them out says so with --accept-missing. Three recordings were published under
+two names each, of two emotions: 1006_TIE_HAP and NEU, 1013_WSI_DIS and SAD, 1017_IWW_ANG and FEA.
 
 A file is `1001_IEO_HAP_LO.wav`: actor 1001, sentence IEO, emotion, level (XX: not told to the actor).
 """
@@ -107,6 +107,7 @@ class CremaD(Corpus):
         ),
     )
     language = "English"
+    known_silent = ("1076_MTI_SAD_XX", "1076_MTI_NEU_XX")
     known_duplicates = (
         ("1006_TIE_HAP_XX", "1006_TIE_NEU_XX"),
         ("1013_WSI_DIS_XX", "1013_WSI_SAD_XX"),

@@ -126,10 +126,23 @@ def file_findings(tree: Tree, heard: Mapping[Path, Heard]) -> Iterator[Finding]:
     for fault, (what, remedy) in FAULTS.items():
         yield from finding("error", fault, what, remedy, where(p for p, h in heard.items() if h.fault == fault))
     good = {path: h for path, h in heard.items() if h.usable}
+    published = {u.path for u in tree.utterances if u.id in tree.corpus.known_silent}
     silent = {p for p, h in good.items() if h.peak < SILENT}
-    yield from finding("warning", "silent", "silent: no sample is above -60 dB of full scale", OTHERWISE, where(silent))
+    yield from finding(
+        "warning", "silent", "silent: no sample is above -60 dB of full scale", OTHERWISE, where(silent - published)
+    )
     empty = [p for p, h in good.items() if p not in silent and h.sound < SOUND]
-    yield from finding("warning", "near-empty", f"less than {SOUND} s of sound", OTHERWISE, where(empty))
+    yield from finding(
+        "warning",
+        "near-empty",
+        f"less than {SOUND} s of sound",
+        OTHERWISE,
+        where(p for p in empty if p not in published),
+    )
+    known = [p for p in (*silent, *empty) if p in published]
+    yield from finding(
+        "note", "published-silent", "published silent or nearly so: no fault of this copy", "", where(known)
+    )
     cut = [p for p, h in good.items() if h.clipped >= CLIPPED]
     text = f"clipped: {CLIPPED:.1%} of the samples or more lie in flat peaks at full scale"
     yield from finding("warning", "clipped", text, "Was the level raised, or is it published so?", where(cut))

@@ -31,6 +31,8 @@ def markdown(name: str, corpus: Corpus, manifest: Manifest | None = None) -> str
     ]
     if twins := getattr(corpus, "known_duplicates", ()):
         parts.append("## Published twice\n\n" + "\n".join("- " + " = ".join(f"`{i}`" for i in ids) for ids in twins))
+    if silent := getattr(corpus, "known_silent", ()):
+        parts.append("## Published silent, or nearly so\n\n" + "\n".join(f"- `{i}`" for i in silent))
     if manifest is not None:
         parts.append(f"## Measured\n\n{measured(corpus, manifest)}")
     if entry := corpus_facts.bibtex(name, corpus):

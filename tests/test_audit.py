@@ -241,6 +241,17 @@ def test_a_published_duplicate_is_a_note(root, monkeypatch):
     assert found(report)["published-copy"].files == ("w1_a_0.wav = w1_a_1.wav",)
 
 
+def test_a_clip_that_was_published_silent_is_a_note_and_others_are_not(root, monkeypatch):
+    for name in ("w1_a_0", "w1_a_1"):
+        soundfile.write(root / f"{name}.wav", np.zeros(RATE), RATE)
+    monkeypatch.setattr(Small, "known_silent", ("w1_a_0",))
+
+    report = examined(root)
+
+    assert found(report)["published-silent"].files == ("w1_a_0.wav",)
+    assert found(report)["silent"].files == ("w1_a_1.wav",)
+
+
 CHANGES = {
     "cut": lambda wave: (wave[1920:], RATE),
     "cut at both ends": lambda wave: (wave[1600:-1600], RATE),
