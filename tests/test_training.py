@@ -17,20 +17,9 @@ from sertbench.compute import Compute
 from sertbench.errors import TrainingError
 from sertbench.feature_spec import mfcc
 from sertbench.model import NeuralModel, Recipe
-from sertbench.training import (
-    EpochEnd,
-    Fitted,
-    Network,
-    Part,
-    batches,
-    build,
-    class_weights,
-    make_optimiser,
-    mixup,
-    predict,
-    train,
-    train_for,
-)
+from sertbench.network import Network, Part, build
+from sertbench.optimisation import batches, class_weights, make_optimiser, mixup
+from sertbench.training import EpochEnd, Fitted, predict, train, train_for
 
 CPU = Compute("cpu", "fp32")
 RECIPE = Recipe(features=mfcc(4), window=1.0, hop=0.5, epochs=6, batch_size=4, patience=3, learning_rate=0.02)
