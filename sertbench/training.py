@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sertbench.checkpoints import Checkpoint, capture, restore
-from sertbench.compute import Compute
+from sertbench.compute import Compute, unfilled
 from sertbench.errors import TrainingError, few
 from sertbench.model import Recipe
 from sertbench.network import Network, Part, Source
@@ -50,6 +50,7 @@ class Fitted:
     pruned: bool
 
 
+@unfilled()
 def train_epoch(
     network: Network,
     recipe: Recipe,
@@ -97,6 +98,7 @@ def train_epoch(
     return float(total) / len(part.items)
 
 
+@unfilled()
 @torch.inference_mode()
 def predict(
     network: Network,
