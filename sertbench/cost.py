@@ -17,11 +17,13 @@ from sertbench.feature_spec import SAMPLE_RATE, UtteranceSpec
 from sertbench.feature_store import windows
 from sertbench.guard import blaming, refuse_wrong_shape
 from sertbench.model import Estimator, NeuralModel
+from sertbench.network import Network, Normaliser, Part
+from sertbench.optimisation import make_optimiser
 from sertbench.plan import Plan
 from sertbench.progress import duration
 from sertbench.resources import available_memory, free_disk, workers_that_fit
 from sertbench.seeding import own_random_state
-from sertbench.training import Network, Normaliser, Part, make_optimiser, predict, train_epoch
+from sertbench.training import predict, train_epoch
 from sertbench.tuning import n_finalists
 
 SPARE_DISK = 500_000_000  # bytes that should stay free for tables, logs and everybody else

@@ -17,24 +17,13 @@ from sertbench.feature_store import FeatureStore
 from sertbench.groupnorm import GroupNormalised, normalised_functionals
 from sertbench.guard import refuse_wrong_shape
 from sertbench.model import Estimator, Examples, NeuralModel, Recipe
+from sertbench.network import Network, Normaliser, Part, Source, build
 from sertbench.resources import with_less_memory
 from sertbench.scores import score
 from sertbench.sealed import FeatureView
 from sertbench.seeding import own_random_state
 from sertbench.tasks import FitTask, PredictionTask, blinded
-from sertbench.training import (
-    PREDICT_BATCH,
-    EpochEnd,
-    Fitted,
-    Network,
-    Normaliser,
-    Part,
-    Source,
-    build,
-    predict,
-    train,
-    train_for,
-)
+from sertbench.training import PREDICT_BATCH, EpochEnd, Fitted, predict, train, train_for
 
 Report = Callable[[EpochEnd], None]
 

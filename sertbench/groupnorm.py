@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sertbench.feature_store import FeatureStore
-from sertbench.training import Source
+from sertbench.network import Source
 
 
 class GroupNormalised:

@@ -12,8 +12,8 @@ import torch
 
 from sertbench import plugins
 from sertbench.errors import PluginError, SertbenchError, TrainingError
+from sertbench.network import Network, Source
 from sertbench.seeding import own_random_state
-from sertbench.training import Network, Source
 
 
 @contextmanager

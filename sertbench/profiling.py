@@ -23,9 +23,11 @@ from sertbench.feature_store import windows
 from sertbench.features import extract
 from sertbench.guard import blaming, refuse_wrong_shape
 from sertbench.model import Estimator, NeuralModel, Recipe
+from sertbench.network import Network, Normaliser, Part, Source
+from sertbench.optimisation import make_optimiser
 from sertbench.plugins import LoadedModel
 from sertbench.seeding import own_random_state
-from sertbench.training import Network, Normaliser, Part, Source, make_optimiser, predict, train_epoch
+from sertbench.training import predict, train_epoch
 
 REPEATS, MOST_SECONDS = 15, 2.0  # timings of one thing: at most so many, in about so long, three at least
 

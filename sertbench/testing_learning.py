@@ -15,6 +15,8 @@ from sertbench.compute import Compute
 from sertbench.errors import PluginError, few
 from sertbench.feature_spec import SAMPLE_RATE, FeatureSpec
 from sertbench.model import Choice, NeuralModel
+from sertbench.network import build
+from sertbench.optimisation import make_optimiser
 from sertbench.testing_sounds import (
     CLASSES,
     FP32,
@@ -27,7 +29,7 @@ from sertbench.testing_sounds import (
     make,
     step,
 )
-from sertbench.training import build, make_optimiser, train
+from sertbench.training import train
 
 SEED = 20_011  # one that nobody else would set
 # To learn by heart: at most so many steps, to this part of the loss of guessing. Most networks need fewer than 20;

@@ -12,8 +12,8 @@ from torch.nn import functional
 from sertbench.errors import PluginError, few
 from sertbench.feature_spec import SAMPLE_RATE
 from sertbench.model import NeuralModel
+from sertbench.optimisation import make_optimiser
 from sertbench.testing_sounds import Sounds, as_in_a_fit, differ, inputs, make, predict_fresh, step, trained
-from sertbench.training import make_optimiser
 
 STATELESS = (
     "keep nothing between two calls of forward (a hidden state on self, a running mean outside of training). Start "

@@ -21,7 +21,8 @@ from sertbench.compute import Compute
 from sertbench.feature_spec import SAMPLE_RATE, FeatureSpec
 from sertbench.features import extract
 from sertbench.model import NeuralModel
-from sertbench.training import Network, Normaliser, Part, make_optimiser
+from sertbench.network import Network, Normaliser, Part
+from sertbench.optimisation import make_optimiser
 
 CLASSES = 4
 LONGEST = 1.2  # seconds of the longest whole utterance

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import astuple, dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,35 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sertbench.checkpoints import Checkpoint, capture, restore
-from sertbench.compute import Compute
+from sertbench.compute import Compute, unfilled
 from sertbench.errors import TrainingError, few
-from sertbench.model import NeuralModel, Recipe
+from sertbench.model import Recipe
+from sertbench.network import Network, Part, Source
+from sertbench.optimisation import batches, class_weights, cut, make_optimiser, mixup
 from sertbench.scores import score
 
 PREDICT_BATCH = 32  # larger batches leave the CPU's caches and are slower
-
-
-class Source(Protocol):
-    """Where the loop gets its batches: a FeatureStore, or a view of one that refuses sealed items."""
-
-    def batch(self, items: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Give x (B, F, T) float32 and valid frames (B,) int64 of the items."""
-
-    def moments(self, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Give mean and standard deviation (F, 1) over all frames of the items."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """One role of a fold, as items (windows or whole utterances) of a store.
-
-    `items` (n_items,) are positions in the store, `owner` (n_items,) says to which of the part's utterances an item
-    belongs, `targets` (n_utterances,) are class indices.
-    """
-
-    items: np.ndarray
-    owner: np.ndarray
-    targets: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -72,104 +50,7 @@ class Fitted:
     pruned: bool
 
 
-class Normaliser(nn.Module):
-    """Per-row standardisation with the moments of the training part, or nothing. Frames past the length stay zero."""
-
-    mean: Tensor | None
-    std: Tensor | None
-
-    def __init__(self, mean: Tensor | None, std: Tensor | None) -> None:
-        super().__init__()
-        self.register_buffer("mean", mean)
-        self.register_buffer("std", std)
-
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Standardise x (B, F, T)."""
-        if self.mean is None or self.std is None:
-            return x
-        x = (x - self.mean) / self.std
-        valid = torch.arange(x.shape[2], device=x.device) < lengths[:, None]
-        return x * valid[:, None]
-
-
-class Network(nn.Module):
-    """A model behind its normaliser: what is trained, saved and used for prediction."""
-
-    def __init__(self, model: NeuralModel, normaliser: Normaliser, whole: bool) -> None:
-        super().__init__()
-        self.model = model
-        self.normaliser = normaliser
-        self.whole = whole
-
-    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Logits (B, n_classes) in float32."""
-        logits: Tensor = self.model(x, lengths) if self.whole else self.model(x)
-        return logits.float()
-
-
-def build(
-    cls: type[NeuralModel],
-    arguments: dict[str, object],
-    recipe: Recipe,
-    source: Source,
-    train_items: np.ndarray,
-    input_shape: tuple[int, int],
-    n_classes: int,
-    seed: int,
-) -> Network:
-    """Make the network of a fit: initialised from the seed, normaliser fitted on the training items alone."""
-    mean, std = map(torch.from_numpy, source.moments(train_items)) if recipe.normalise == "train" else (None, None)
-    torch.manual_seed(seed)
-    model = cls(input_shape, n_classes, **arguments)
-    return Network(model, Normaliser(mean, std), recipe.window is None)
-
-
-def make_optimiser(
-    recipe: Recipe, network: nn.Module
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """The optimiser and its per-epoch schedule."""
-    weights = [p for p in network.parameters() if p.requires_grad]
-    rate, decay = recipe.learning_rate, recipe.weight_decay
-    optimiser: torch.optim.Optimizer
-    if recipe.optimiser == "sgd":
-        optimiser = torch.optim.SGD(weights, rate, recipe.momentum, weight_decay=decay, nesterov=recipe.momentum > 0)
-    else:
-        kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
-        optimiser = kind(weights, lr=rate, weight_decay=decay)
-    schedulers = torch.optim.lr_scheduler
-    schedule: torch.optim.lr_scheduler.LRScheduler
-    if recipe.schedule == "exponential":
-        schedule = schedulers.ExponentialLR(optimiser, recipe.gamma)
-    elif recipe.schedule == "step":
-        schedule = schedulers.StepLR(optimiser, recipe.step_size, recipe.gamma)
-    elif recipe.schedule == "cosine":
-        schedule = schedulers.CosineAnnealingLR(optimiser, recipe.epochs)
-    else:
-        schedule = schedulers.ConstantLR(optimiser, 1.0, 1)
-    return optimiser, schedule
-
-
-def batches(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Cut an order into batches; a last batch of one joins the one before, because batch normalisation needs two."""
-    cuts = list(range(size, len(order), size))
-    if cuts and len(order) - cuts[-1] == 1:
-        cuts.pop()
-    yield from np.split(order, cuts)
-
-
-def mixup(x: Tensor, lengths: Tensor, alpha: float, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, float]:
-    """Mix each item with another of its batch (Zhang et al., mixup, ICLR 2018): x', lengths', partner, lambda."""
-    lam = float(rng.beta(alpha, alpha))
-    partner = torch.from_numpy(rng.permutation(len(x))).to(x.device)
-    return lam * x + (1 - lam) * x[partner], torch.maximum(lengths, lengths[partner]), partner, lam
-
-
-def cut(size: int, parts: int) -> Iterator[slice]:
-    """Cut a batch into `parts` of about equal size, or into fewer, so that none has less than two items."""
-    edges = np.linspace(0, size, max(1, min(parts, size // 2)) + 1).astype(int).tolist()
-    return map(slice, edges[:-1], edges[1:])
-
-
+@unfilled()
 def train_epoch(
     network: Network,
     recipe: Recipe,
@@ -217,6 +98,7 @@ def train_epoch(
     return float(total) / len(part.items)
 
 
+@unfilled()
 @torch.inference_mode()
 def predict(
     network: Network,
@@ -245,14 +127,6 @@ def predict(
     mean = total / torch.from_numpy(np.bincount(owner, minlength=n_utterances))[:, None]
     probabilities: np.ndarray = (mean.softmax(1) if recipe.average == "logits" else mean).float().numpy()
     return probabilities
-
-
-def class_weights(recipe: Recipe, part: Part, n_classes: int, compute: Compute) -> Tensor | None:
-    """Inverse class frequencies of the training items with mean 1 over items, (n_classes,), or None."""
-    if not recipe.class_weights:
-        return None
-    counts = np.bincount(part.targets[part.owner], minlength=n_classes)
-    return torch.from_numpy(counts.sum() / (n_classes * np.maximum(counts, 1))).float().to(compute.device)
 
 
 def refuse_divergence(loss: float, epoch: int, rate: float) -> None:

@@ -12,12 +12,12 @@ import torch
 
 from sertbench import checkpoints
 from sertbench.checkpoints import Checkpoint
+from sertbench.compute import Compute
 from sertbench.errors import StorageError, TrainingError
 from sertbench.feature_spec import log_mel
 from sertbench.feature_store import open_store
 from sertbench.fits import run_fit
 from sertbench.tasks import FitTask
-from sertbench.training import Compute
 
 # Dropout, batch normalisation, mixup and an attribute that counts epochs: each is lost unless the checkpoint holds it.
 NET = '''

@@ -194,9 +194,10 @@ def test_a_name_of_the_package_that_is_no_module_changes_nothing(
     assert digest(tmp_path, plugin, monkeypatch, sequence_layers=blocks)
 
 
-def test_the_training_loop_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loop = tmp_path / "training.py"
-    monkeypatch.setattr(identity.training, "__file__", str(loop))
+@pytest.mark.parametrize("module", ["training", "network", "optimisation", "compute"])
+def test_the_training_loop_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    loop = tmp_path / "loop.py"
+    monkeypatch.setattr(getattr(identity, module), "__file__", str(loop))
     digests = []
     for code in ("RATE = 1  # one", "RATE = 1", "RATE = 2"):
         loop.write_text(code)
