@@ -34,7 +34,7 @@ from sertbench.errors import ConfigError, StorageError
 from sertbench.extraction import Extracted, extract_all
 from sertbench.feature_spec import SAMPLE_RATE, Features, UtteranceSpec
 
-FEATURES_VERSION = 1  # raised whenever the same audio and settings give other values or another layout
+FEATURES_VERSION = 2  # raised whenever the same audio and settings give other values or another layout
 STALE = 24 * 3600  # seconds after which an unfinished folder was left by a killed process
 
 

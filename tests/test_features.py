@@ -199,13 +199,55 @@ def test_rows_and_frames_are_what_the_specification_says(spec, samples):
     assert extract(spec, torch.zeros(3, samples)).shape == (3, spec.rows, spec.frames(samples))
 
 
-def test_windows_of_one_signal_need_no_copies():
-    wave = torch.from_numpy(speech(3.0))
+@pytest.mark.parametrize("step", [1, 128, 512, 3199, 3200, 4096, 28_799, 28_800, 40_000])
+@pytest.mark.parametrize("spec", [mfcc(), log_mel(80, n_fft=1024, hop_length=256), log_spectrogram(800, 160), APCNN])
+def test_windows_that_share_frames_have_the_values_they_have_alone(spec, step):
+    few = 5 if step == 1 else 14
+    wave = torch.from_numpy(speech(1.8 + (few - 1) * step / 16_000))
+    wave[:30_000] *= 1e-3  # so that windows have floors of their own
 
-    overlapping = extract(mfcc(), wave.unfold(0, 28_800, 3200))
+    overlapping = wave.unfold(0, 28_800, step)
 
-    copied = extract(mfcc(), wave.unfold(0, 28_800, 3200).contiguous())
-    assert torch.equal(overlapping, copied)
+    assert len(overlapping) == few
+    alone = torch.cat([extract(spec, window[None]) for window in overlapping])
+    torch.testing.assert_close(extract(spec, overlapping), alone, rtol=1e-6, atol=1e-4)
+
+
+@pytest.mark.parametrize("samples", [1, 1000, 2047, 2048, 2049, 3000])
+def test_windows_that_are_shorter_than_a_frame_share_none(samples):
+    overlapping = torch.from_numpy(speech(0.5)).unfold(0, samples, 512)
+
+    alone = torch.cat([extract(mfcc(), window[None]) for window in overlapping])
+
+    torch.testing.assert_close(extract(mfcc(), overlapping), alone, rtol=1e-5, atol=2e-3)
+
+
+@pytest.mark.parametrize(("step", "transformed"), [(3200, 4 * 57 + 6 * 29), (3199, 10 * 57), (512, 57 + 9 * 5)])
+def test_a_frame_that_windows_share_is_transformed_once(monkeypatch, step, transformed):
+    rows, transform = [], torch.fft.rfft
+    monkeypatch.setattr(torch.fft, "rfft", lambda x, n: rows.append(len(x)) or transform(x, n))
+
+    extract(mfcc(), torch.from_numpy(speech(4.0)).unfold(0, 28_800, step)[:10])
+
+    assert sum(rows) == transformed
+
+
+def test_the_windows_of_a_long_signal_are_the_same_across_the_chunks_they_are_cut_into():
+    overlapping = torch.from_numpy(speech(20.0)).unfold(0, 28_800, 3200)
+
+    values = extract(mfcc(), overlapping)
+
+    last = torch.cat([extract(mfcc(), window[None]) for window in overlapping[-40:]])
+    torch.testing.assert_close(values[-40:], last, rtol=1e-6, atol=1e-4)
+
+
+def test_rows_that_are_one_and_the_same_and_rows_that_are_strided_are_computed_too():
+    wave = torch.from_numpy(speech(3.6))
+
+    same, strided = wave[:28_800].expand(3, -1), wave.unfold(0, 28_800, 3200)[:, ::2]
+
+    for waves in (same, strided):
+        torch.testing.assert_close(extract(mfcc(), waves), extract(mfcc(), waves.contiguous()), rtol=1e-6, atol=1e-4)
 
 
 @pytest.mark.parametrize("spec", [*SPECS, APCNN], ids=name)
