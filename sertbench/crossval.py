@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from sertbench import config as configs
 from sertbench.corpus import Manifest
@@ -282,6 +281,8 @@ def collect(plan: Plan, outcomes: list[FoldOutcome]) -> Predictions:
     Only seeds that have predictions for all folds: figures of a part of the corpus would not be comparable.
     Raises TrainingError when there is none.
     """
+    import pandas as pd  # a second that the first training step need not wait for
+
     manifest, frames = plan.manifest, []
     seeds = complete_seeds(outcomes, plan.config.seeds)
     if not seeds:
