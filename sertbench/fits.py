@@ -154,7 +154,8 @@ def run_fit(task: FitTask, report: Report) -> FitRecord:
     if task.stop_below and (pruned := load_record(task.folder, name_if_pruned)) is not None:
         return replace(pruned, reused=True)
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True, warn_only=task.compute.device == "cuda")
+    # As use_deterministic_algorithms, which would load a compiler that no fit uses.
+    torch.set_deterministic_debug_mode("warn" if task.compute.device == "cuda" else "error")
     started = time.perf_counter()
     checkpoint = Checkpoint(task.folder / f".{identity}.checkpoint")
     with blaming(task.model):

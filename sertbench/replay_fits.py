@@ -56,7 +56,7 @@ def run_every_epoch(task: PredictionTask, report: Report) -> EveryEpoch:
     if done is not None:
         return EveryEpoch(replace(done, reused=True), stored(task, identity))
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True, warn_only=task.fit.compute.device == "cuda")
+    torch.set_deterministic_debug_mode("warn" if task.fit.compute.device == "cuda" else "error")
     started = time.perf_counter()
     history: list[EpochEnd] = []
 

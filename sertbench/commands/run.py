@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,10 @@ def add_option(parser: argparse.ArgumentParser, name: str, kind: str, text: str,
 
 def execute(options: argparse.Namespace) -> int:
     """Run, and show the tables that the new rows stand in."""
+    if not options.dry_run and many_workers(vars(options)):
+        from sertbench import worker_processes
+
+        worker_processes.prepare()  # before this process loads torch as well
     from sertbench import benchmark, grid
     from sertbench.progress import Display
 
@@ -75,6 +80,13 @@ def execute(options: argparse.Namespace) -> int:
             show(outcome, display)
         return 0
     return show_grid(grid.run(configs, display, dry=options.dry_run), display)
+
+
+def many_workers(flags: Mapping[str, Any]) -> bool:
+    """Whether worker processes will be wanted, as far as the flags tell; one GPU is left to this process."""
+    cpu = flags.get("device") == "cpu" or not Path("/proc/driver/nvidia").exists()
+    here, workers = flags.get("executor", "auto"), flags.get("workers") or len(os.sched_getaffinity(0))
+    return here == "processes" or (here == "auto" and cpu and workers > 1)
 
 
 def show_grid(results: Sequence[Result], display: Any) -> int:
