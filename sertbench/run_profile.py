@@ -71,8 +71,8 @@ def account(wall: float, phases: Mapping[str, float], timed: Sequence[Timed]) ->
             total[name] += seconds
     n_fits = sum(bool({"optimiser", "estimator"} & one.watch.seconds.keys()) for one in timed)
     workers = max(1, min(n_fits, *(one.slots for one in timed)))
-    for name in RUN:
-        total[name] += workers * phases.get(name, 0.0)
+    for name in RUN.keys() & phases.keys():
+        total[name] += workers * phases[name]
     total["waiting"] = max(0.0, wall * workers - sum(total.values()))
     steps = [one.watch.first_step for one in timed if one.watch.first_step]
     ordered = {name: total[name] for name in {**MODEL, **FITS, **RUN, **WAITING} if name in total}

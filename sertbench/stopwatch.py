@@ -28,7 +28,10 @@ class Stopwatch:
     synchronise: bool = False  # wait for the GPU at each lap
     seconds: dict[str, float] = field(default_factory=dict)
     first_step: float = 0.0  #   when the first training step was done, in seconds since 1970; 0: none was
-    _last: float = field(default_factory=time.perf_counter)
+    _last: float = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._last = time.perf_counter()
 
     def lap(self, name: str) -> None:
         """Book the time since the last lap."""
