@@ -11,15 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from sertbench import files
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FILE = "activations.npy"  #  beside a fit's weights
 SEED = 0  #                  the seed whose networks are recorded
@@ -98,6 +100,8 @@ def collect(fits: Path, frozen: Sequence[Mapping[str, Any]], tested: Sequence[Se
 
     `tested` are the ids of each fold's test utterances, in the order in which they were predicted.
     """
+    import pandas as pd
+
     frames = []
     for fold, ids in zip(frozen, tested, strict=True):
         path = fits / fold["fits"][SEED] / FILE
@@ -126,6 +130,7 @@ def embed(folder: Path) -> tuple[str, np.ndarray, np.ndarray] | None:
     path = folder / "activations.parquet"
     if not path.exists():
         return None
+    import pandas as pd
     from sklearn.manifold import TSNE
 
     frame = pd.read_parquet(path)

@@ -39,6 +39,7 @@ from sertbench.progress import Display
 from sertbench.resources import cache_limit, trim_cache
 from sertbench.results import Predictions, figures
 from sertbench.sealed import now
+from sertbench.stopwatch import lap
 
 LOCK_SECONDS = 5.0  # `sertbench status` holds a run's lock for an instant
 
@@ -90,6 +91,7 @@ def prepare(config: RunConfig, display: Display, *, dry: bool) -> Job:
     display.pairs("plan", cost.describe(plan, price))
     for warning in cost.shortages(plan, price):
         display.say(f"warning: {warning}")
+    lap("plan")
     return Job(config, plan, price, finished=False)
 
 
@@ -124,6 +126,7 @@ def complete(job: Job, runner: Runner, display: Display) -> Outcome:
     display.emit("end")
     status.finish(job.config, plan.folder, outcome.row["unranked_reason"] if run.get("failures") else "")
     trim_cache(configs.cache_folder(), cache_limit())
+    lap("statistics")
     return outcome
 
 
@@ -132,6 +135,7 @@ def execute(job: Job, runner: Runner, display: Display) -> dict[str, Any]:
     started, plan = time.monotonic(), job.plan
     display.expect({f"fold {fold.name}": len(fold.train) for fold in plan.split.folds})
     outcomes = cross_validate(plan, job.price.n_fits, runner, display)
+    lap("fits")
     predictions = collect(plan, outcomes)
     record = record_of(plan, job.price, outcomes, predictions, time.monotonic() - started)
     tested = [[plan.manifest.utterances[i].id for i in fold.test] for fold in plan.split.folds]

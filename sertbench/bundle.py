@@ -23,14 +23,15 @@ import sys
 from collections.abc import Collection, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from sertbench import __version__, exclusions, files
 from sertbench.errors import BundleError, NewerBundleError
 from sertbench.protocols import ROLES, Split
 from sertbench.results import Predictions
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA_VERSION = 1
 EXCLUSIONS = "exclusions.txt"
@@ -44,6 +45,8 @@ def write_table(path: Path, frame: pd.DataFrame) -> None:
 
 def split_table(split: Split) -> pd.DataFrame:
     """One row per (fold, utterance): fold, utterance, role."""
+    import pandas as pd
+
     rows = [(fold.name, split.ids[i], role) for fold in split.folds for role in ROLES for i in fold.part(role)]
     return pd.DataFrame(rows, columns=["fold", "utterance", "role"])
 
@@ -116,6 +119,8 @@ def load_run(folder: Path) -> dict[str, Any]:
 
 def load_predictions(folder: Path, run: Mapping[str, Any]) -> Predictions:
     """The predictions of a bundle; BundleError if the file is missing, unreadable or not the one that was written."""
+    import pandas as pd
+
     path = folder / "predictions.parquet"
     if not path.exists():
         raise BundleError(f"{folder}: predictions.parquet is missing")

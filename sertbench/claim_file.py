@@ -7,6 +7,7 @@ import tomllib
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -43,12 +44,15 @@ def build(cls: Any, raw: object, where: str, facts: Mapping[str, Any] | None = N
     for key in raw:
         if key not in known:
             raise ClaimError(f"{where}: {unknown('key', key, known)}")
-    hints = get_type_hints(cls)
+    hints = type_hints(cls)
     values = {key: convert(hints[key], value, f"{where}: {key}") for key, value in raw.items()}
     required = [n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING]
     if missing := [n for n in required if n not in values]:
         raise ClaimError(f"{where}: {', '.join(missing)} is missing")
     return cls(**values, **(facts or {}))
+
+
+type_hints = cache(get_type_hints)
 
 
 def convert(hint: Any, value: object, where: str) -> Any:

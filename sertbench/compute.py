@@ -66,7 +66,8 @@ class Compute:
 def settle(device: str) -> None:
     """Make this process compute as fits do: on one CPU thread, by deterministic algorithms, keeping freed memory."""
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True, warn_only=device == "cuda")
+    # As use_deterministic_algorithms, which would load a compiler that no fit uses.
+    torch.set_deterministic_debug_mode("warn" if device == "cuda" else "error")
     keep_freed_memory()
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import platform
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +15,12 @@ import torch
 from torch import Tensor
 
 from sertbench import config as configs
-from sertbench import utterance_features
-from sertbench.errors import ConfigError, few
+from sertbench import files, utterance_features
+from sertbench.errors import ConfigError, StorageError, few
 from sertbench.feature_spec import SAMPLE_RATE, UtteranceSpec
 from sertbench.feature_store import windows
 from sertbench.guard import blaming, refuse_wrong_shape
+from sertbench.identity import model_code_sha256
 from sertbench.model import Estimator, NeuralModel
 from sertbench.network import Network, Normaliser, Part
 from sertbench.optimisation import make_optimiser
@@ -26,6 +31,7 @@ from sertbench.seeding import own_random_state
 from sertbench.training import predict, train_epoch
 from sertbench.tuning import n_finalists
 
+FRESH = 24 * 3600  #        seconds for which a measured step stays the measure
 SPARE_DISK = 500_000_000  # bytes that should stay free for tables, logs and everybody else
 
 
@@ -83,25 +89,44 @@ class Noise:
 
 
 def measure(cls: type[NeuralModel], plan: Plan) -> tuple[int, float, float]:
-    """Parameters, and seconds per item of a training step and of a prediction, at the corpus's mean length."""
+    """Parameters, and seconds per item of a training step and of a prediction, at the corpus's mean length.
+
+    What was measured on this machine within a day is not measured again: a step of a large model takes seconds.
+    """
     recipe, n_classes = plan.recipe, len(plan.manifest.classes)
     if recipe.features is None:
         raise ConfigError(f"model {plan.model.name} names no features in its recipe: every neural model needs some")
     seconds = recipe.window or float(np.mean(plan.manifest.seconds))
-    frames = recipe.features.frames(round(seconds * SAMPLE_RATE))
-    source, size = Noise(recipe.features.rows, frames), recipe.batch_size
+    shape = recipe.features.rows, recipe.features.frames(round(seconds * SAMPLE_RATE))
+    about = [model_code_sha256(cls), asdict(recipe), shape, n_classes, asdict(plan.compute), torch.__version__]
+    key = hashlib.sha256(json.dumps([*about, platform.node()], sort_keys=True, default=str).encode()).hexdigest()
+    path = configs.cache_folder() / "step-times" / f"{key}.json"
+    with suppress(OSError, ValueError, TypeError):
+        if time.time() - path.stat().st_mtime < FRESH:
+            n_parameters, train_rate, predict_rate = json.loads(path.read_text())
+            return n_parameters, train_rate, predict_rate
+    found = timed_steps(cls, plan, shape)
+    with suppress(StorageError):  # whatever needs the cache will say so
+        files.write_text(path, json.dumps(found))
+    return found
+
+
+def timed_steps(cls: type[NeuralModel], plan: Plan, shape: tuple[int, int]) -> tuple[int, float, float]:
+    """As `measure`, on items of this shape (F, T), measured now."""
+    recipe, n_classes = plan.recipe, len(plan.manifest.classes)
+    source = Noise(*shape)
     threads = torch.get_num_threads()
     torch.set_num_threads(1 if plan.compute.device == "cpu" else threads)
     try:
         with own_random_state(plan.compute.device), blaming(plan.model.spec):
-            model = cls((recipe.features.rows, frames if recipe.window else 0), n_classes)
+            model = cls((shape[0], shape[1] if recipe.window else 0), n_classes)
             network = Network(model, Normaliser(None, None), recipe.window is None).to(plan.compute.device)
             optimiser, _ = make_optimiser(recipe, network)
-            items = np.arange(2 * size)
-            refuse_wrong_shape(network, source, items, n_classes)
-            part, rng = Part(items, items, items % n_classes), np.random.default_rng(0)
-            times = []
-            for _ in range(2):  # the first pass warms up
+            refuse_wrong_shape(network, source, np.arange(2), n_classes)
+            rng, times = np.random.default_rng(0), []
+            for size in (2, max(2, recipe.batch_size)):  # the first pass warms up
+                items = np.arange(size)
+                part = Part(items, items, items % n_classes)
                 started = time.perf_counter()
                 train_epoch(network, recipe, source, part, optimiser, None, rng, plan.compute)
                 trained = time.perf_counter()

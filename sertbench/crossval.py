@@ -10,13 +10,14 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from sertbench import config as configs
+from sertbench import stopwatch
 from sertbench.corpus import Manifest
 from sertbench.errors import ConfigError, PluginError, SealError, SertbenchError, StoppedError, TrainingError, few
 from sertbench.executors import BEGUN, STOPPED, Result, Runner, Work, ended_with
@@ -66,7 +67,10 @@ class FoldRunner:
         """Run work of this run and wait for its result."""
         if self._halted.is_set():
             raise StoppedError(STOPPED)
-        return self._runner.run(work, task, tag, self._event)
+        synchronise = self._display.profile and self.plan.compute.device == "cuda"
+        result, watch = self._runner.run(partial(stopwatch.timed, work, synchronise), task, tag, self._event)
+        self._display.spent(tag, self._runner.slots, watch)
+        return result
 
     def _event(self, tag: str, event: Any) -> None:
         if event == BEGUN:
@@ -113,6 +117,7 @@ def cross_validate(
     """
     with _extracting:  # runs of a grid that share features compute them once
         store = features(plan, display)
+    stopwatch.lap("features")
     given: Sequence[Choice | None] = choices or [None] * len(plan.split.folds)
     fits = FoldRunner(plan, store, runner, display)
     with display.fits(n_fits), ThreadPoolExecutor(len(plan.split.folds)) as threads:
@@ -282,6 +287,8 @@ def collect(plan: Plan, outcomes: list[FoldOutcome]) -> Predictions:
     Only seeds that have predictions for all folds: figures of a part of the corpus would not be comparable.
     Raises TrainingError when there is none.
     """
+    import pandas as pd  # a second that the first training step need not wait for
+
     manifest, frames = plan.manifest, []
     seeds = complete_seeds(outcomes, plan.config.seeds)
     if not seeds:

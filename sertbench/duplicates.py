@@ -41,8 +41,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
-import scipy.ndimage
+import scipy  # loads its parts when they are first used
 
 from sertbench import audio
 from sertbench.errors import StorageError

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 
 import numpy as np
+import scipy  # loads its parts when they are first used
 import torch
-from scipy.signal import savgol_filter
 from torch import Tensor
 
 from sertbench.feature_spec import SAMPLE_RATE, CombinedSpec, FeatureSpec, FramedSpec
@@ -70,7 +70,7 @@ def derivative(x: Tensor, order: int, width: int = 9) -> Tensor:
     continued with their outermost values (its mode "nearest").
     """
     mode = "interp" if x.shape[-1] >= width else "nearest"
-    values = savgol_filter(x.cpu().numpy(), width, order, deriv=order, axis=-1, mode=mode)
+    values = scipy.signal.savgol_filter(x.cpu().numpy(), width, order, deriv=order, axis=-1, mode=mode)
     return torch.from_numpy(values).to(x)
 
 

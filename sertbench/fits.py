@@ -36,6 +36,7 @@ from sertbench.guard import blaming
 from sertbench.model import Estimator, NeuralModel
 from sertbench.resources import with_less_memory
 from sertbench.seeding import own_random_state
+from sertbench.stopwatch import lap
 from sertbench.tasks import FitTask, PredictionTask
 from sertbench.training import EpochEnd, Fitted, predict
 
@@ -173,8 +174,10 @@ def run_fit(task: FitTask, report: Report) -> FitRecord:
         parts,
         note="; ".join(filter(None, notes)),
     )
+    lap("set-up")
     publish(task.folder, record, {} if fitted.pruned else fitted.state, name_if_pruned if fitted.pruned else identity)
     checkpoint.discard()
+    lap("checkpoints")
     return record
 
 

@@ -22,6 +22,7 @@ from sertbench.resources import with_less_memory
 from sertbench.scores import score
 from sertbench.sealed import FeatureView
 from sertbench.seeding import own_random_state
+from sertbench.stopwatch import lap
 from sertbench.tasks import FitTask, PredictionTask, blinded
 from sertbench.training import PREDICT_BATCH, EpochEnd, Fitted, predict, train, train_for
 
@@ -114,10 +115,13 @@ def fit_estimator(task: FitTask, cls: type[Estimator], arguments: dict[str, Any]
     if task.refit_epochs is not None:
         part, targets = np.concatenate([task.train, task.val]), np.concatenate([task.train_targets, task.val_targets])
     val = examples(task, task.val, len(task.train), task.val_targets)
+    seen = examples(task, part, 0, targets)
+    lap("batches")
     with threadpool_limits(1):  # as for networks: the same numbers on any number of cores
-        estimator.fit(examples(task, part, 0, targets), val)
+        estimator.fit(seen, val)
         blind = replace(val, utterances=tuple(map(blinded, val.utterances)), targets=None)
         probabilities = estimator.predict_proba(blind)
+    lap("estimator")
     uar = score(task.val_targets, probabilities.argmax(1), task.n_classes).uar
     return estimator, Fitted({}, estimator.step or 1, uar, (), pruned=False)
 
@@ -128,9 +132,12 @@ def predict_test(task: PredictionTask) -> np.ndarray:
     cls, recipe, arguments = fit.resolve()
     if issubclass(cls, Estimator):
         estimator, _ = fit_estimator(fit, cls, arguments)
-        test = replace(fit, utterances=task.utterances, seconds=task.seconds)
+        test = examples(replace(fit, utterances=task.utterances, seconds=task.seconds), task.test, 0, None)
+        lap("batches")
         with threadpool_limits(1):
-            return np.asarray(estimator.predict_proba(examples(test, task.test, 0, None)), dtype=np.float32)
+            probabilities = np.asarray(estimator.predict_proba(test), dtype=np.float32)
+        lap("estimator")
+        return probabilities
     store = cast(FeatureStore, fit.store)
     weights = fit.folder / fit.identity() / "weights.pt"
     try:

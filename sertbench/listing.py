@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from textwrap import shorten
 
 from rich.console import Console, Group, RenderableType
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sertbench import claim, claim_file, corpus_facts, feature_spec, plugin_text, plugins
+from sertbench.plugins import LoadedCorpus
 
 WIDE = 190  # columns of a terminal with room for a sentence
 
@@ -17,11 +19,12 @@ WIDE = 190  # columns of a terminal with room for a sentence
 def show(console: Console, what: Sequence[str]) -> None:
     """Print the tables of the named kinds."""
     wide = console.width >= WIDE
+    corpora = cache(plugins.load_corpora)
     tables: dict[str, Callable[[], RenderableType]] = {
         "models": lambda: models(wide),
-        "datasets": datasets,
+        "datasets": lambda: datasets(corpora()),
         "features": features,
-        "protocols": protocols,
+        "protocols": lambda: protocols(corpora()),
         "claims": claims,
     }
     for name in what:
@@ -53,13 +56,13 @@ def models(wide: bool = True) -> Table:
     return made
 
 
-def datasets() -> Group:
+def datasets(corpora: Mapping[str, LoadedCorpus]) -> Group:
     """All corpora, and below the table why some are never ranked."""
     made = table(
         "datasets", "name", "language", "speakers", "classes", "utterances", "hours", "licence", "access", "ranked"
     )
     reasons = []
-    for name, loaded in plugins.load_corpora().items():
+    for name, loaded in corpora.items():
         facts = corpus_facts.facts(loaded.corpus)
         licence = shorten(facts.licence, 28, placeholder="…")
         made.add_row(
@@ -87,10 +90,10 @@ def features() -> Table:
     return made
 
 
-def protocols() -> Table:
+def protocols(corpora: Mapping[str, LoadedCorpus]) -> Table:
     """All protocols of all corpora."""
     made = table("protocols", "dataset", "protocol (first: default)", "what it is")
-    for name, loaded in plugins.load_corpora().items():
+    for name, loaded in corpora.items():
         for protocol in loaded.corpus.protocols:
             made.add_row(name, f"{protocol.name}/{protocol.version}", protocol.summary)
     return made

@@ -26,6 +26,7 @@ from sertbench.plugins import LoadedModel
 from sertbench.progress import Display
 from sertbench.protocols import Protocol, Split
 from sertbench.resources import workers_that_fit
+from sertbench.stopwatch import lap
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,13 @@ def make(config: RunConfig, display: Display) -> Plan:
     with display.stage(f"reading {name}", 1) as advance:
         manifest = corpora.build_manifest(name, corpus, root, label_set, config.subset, cache, excluded=excluded)
         advance(1)
+    lap("corpus")
     split = protocol.split(manifest.utterances)
     refuse_gaps(protocol, split)
     near = near_copies(manifest, corpus.channel, cache, display)
     overlaps = gate.overlaps(manifest, split, protocol.promises, near)
     leaky = gate.enforce(overlaps, config.allow_leak)
+    lap("gate")
     full = configs.resolved(
         config, model=model.spec, dataset=loaded.spec, labels=label_set.name, protocol=protocol.name,
         accept_missing=bundle.EXCLUSIONS if excluded else None,

@@ -14,7 +14,8 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
@@ -75,15 +76,24 @@ class LoadedCorpus:
     spec: str
     name: str
     corpus: Corpus
-    source_sha256: str
     origin: str
+
+    @cached_property
+    def source_sha256(self) -> str:
+        """As of a model. Of many corpora it is worked out when it is asked for: a list of them has no need of it."""
+        return _source_sha256(type(self.corpus))
 
 
 def sources(kind: Kind) -> dict[str, Source]:
-    """Every plug-in that can be asked for by name, sorted by name; nothing is imported.
+    """Every plug-in that can be asked for by name, sorted by name, with what its text tells; nothing is imported.
 
     Raises PluginError if two plug-ins claim one name.
     """
+    return {name: _described(source) for name, source in _known(kind).items()}
+
+
+def _known(kind: Kind) -> dict[str, Source]:
+    """As `sources`, without reading the files."""
     found: dict[str, Source] = {}
     for source in [*_built_in(kind), *_installed(kind)]:
         other = found.setdefault(source.name, source)
@@ -97,7 +107,7 @@ def sources(kind: Kind) -> dict[str, Source]:
 
 def names(kind: Kind) -> list[str]:
     """The names of all plug-ins of a kind, sorted."""
-    return list(sources(kind))
+    return list(_known(kind))
 
 
 def find(kind: Kind, spec: str) -> Source:
@@ -105,11 +115,16 @@ def find(kind: Kind, spec: str) -> Source:
 
     Raises PluginError for a name nobody claims and for a path that is not a Python file.
     """
+    return _described(_find(kind, spec))
+
+
+def _find(kind: Kind, spec: str) -> Source:
+    """As `find`, without reading the file."""
     head, _, tail = spec.rpartition(":")
     place, class_name = (head, tail) if head and tail.isidentifier() else (spec, "")
     if "/" in place or place.endswith(".py"):
         return _by_path(kind, place, class_name)
-    known = sources(kind)
+    known = _known(kind)
     if spec not in known:
         raise PluginError(f"{unknown(_WORD[kind], spec, known)}. A file of your own: path/to/my_{_WORD[kind]}.py")
     return known[spec]
@@ -120,29 +135,31 @@ def load_model(spec: str) -> LoadedModel:
 
     Raises PluginError if there is no such plug-in, if it cannot be imported, or if it does not hold one model class.
     """
-    source = find("models", spec)
-    cls, sha256 = _load(source)
-    return LoadedModel(source.spec, source.name, cls, sha256, source.origin)
+    source = _find("models", spec)
+    cls = _load(source)
+    return LoadedModel(source.spec, source.name, cls, _source_sha256(cls), source.origin)
 
 
 def load_corpus(spec: str) -> LoadedCorpus:
     """Import a corpus adapter by registered name or path, as `load_model` does, and make its one instance."""
-    return _corpus(find("datasets", spec))
+    loaded = _corpus(_find("datasets", spec))
+    _ = loaded.source_sha256  # of the file that was loaded, whatever becomes of it later
+    return loaded
 
 
 def load_corpora() -> dict[str, LoadedCorpus]:
     """Every corpus that can be asked for by name, as `load_corpus` gives it, sorted by name."""
-    return {name: _corpus(source) for name, source in sources("datasets").items()}
+    return {name: _corpus(source) for name, source in _known("datasets").items()}
 
 
 def _corpus(source: Source) -> LoadedCorpus:
     """Import an adapter and make its one instance."""
-    cls, sha256 = _load(source)
+    cls = _load(source)
     try:
         corpus = cls()
     except TypeError as error:
         raise PluginError(f"{_place(source)}: {cls.__name__}() fails: {error}. It must need no arguments.") from error
-    return LoadedCorpus(source.spec, source.name, corpus, sha256, source.origin)
+    return LoadedCorpus(source.spec, source.name, corpus, source.origin)
 
 
 def _built_in(kind: Kind) -> list[Source]:
@@ -154,17 +171,11 @@ def _built_in(kind: Kind) -> list[Source]:
             f"{package} is not to be found: Python took `sertbench` from the current folder instead of the installed "
             "one. Use the `sertbench` command, `python -P`, or another folder."
         )
+    paths = sorted(Path(spec.submodule_search_locations[0]).glob("*.py"))
+    importlib.invalidate_caches()  # a file may have been dropped into the folder a moment ago
     return [
-        Source(
-            path.stem,
-            kind,
-            path.stem,
-            "built in",
-            f"{package}.{path.stem}",
-            path,
-            **plugin_text.facts(path, BASES[kind]),
-        )
-        for path in sorted(Path(spec.submodule_search_locations[0]).glob("*.py"))
+        Source(path.stem, kind, path.stem, "built in", f"{package}.{path.stem}", path)
+        for path in paths
         if not path.name.startswith("_")
     ]
 
@@ -172,13 +183,25 @@ def _built_in(kind: Kind) -> list[Source]:
 def _installed(kind: Kind) -> list[Source]:
     """The entry points of other packages."""
     found = []
-    for entry in importlib.metadata.entry_points(group=f"sertbench.{kind}"):
+    for entry in _entry_points(f"sertbench.{kind}", tuple(sys.path)):
         origin = f"package {entry.dist.name} {entry.dist.version}" if entry.dist else "an installed package"
         path = plugin_text.locate(entry.module)
-        class_name = entry.attr or ""
-        facts = plugin_text.facts(path, BASES[kind], class_name) if path else {}
-        found.append(Source(entry.name, kind, entry.name, origin, entry.module, path, class_name, **facts))
+        found.append(Source(entry.name, kind, entry.name, origin, entry.module, path, entry.attr or ""))
     return found
+
+
+@cache
+def _entry_points(group: str, places: tuple[str, ...]) -> tuple[importlib.metadata.EntryPoint, ...]:
+    """The entry points of a group: each package is looked at once per process, as long as `places` stay the same."""
+    del places
+    return tuple(importlib.metadata.entry_points(group=group))
+
+
+def _described(source: Source) -> Source:
+    """A plug-in with what the text of its file tells."""
+    if source.path is None:
+        return source
+    return replace(source, **plugin_text.facts(source.path, BASES[source.kind], source.class_name))
 
 
 def _by_path(kind: Kind, place: str, class_name: str) -> Source:
@@ -194,14 +217,11 @@ def _by_path(kind: Kind, place: str, class_name: str) -> Source:
     key = hashlib.sha256(str(path).encode() + b"\0" + content).hexdigest()[:16]
     spec = f"{path}:{class_name}" if class_name else str(path)
     name = f"{path.stem}.{class_name}" if class_name else path.stem
-    module = f"sertbench_local_{key}_{path.stem}"
-    return Source(
-        name, kind, spec, f"file {path}", module, path, class_name, **plugin_text.facts(path, BASES[kind], class_name)
-    )
+    return Source(name, kind, spec, f"file {path}", f"sertbench_local_{key}_{path.stem}", path, class_name)
 
 
-def _load(source: Source) -> tuple[Any, str]:
-    """The plug-in's class and the hash of the file that defines it, with those of the author's own that it imports."""
+def _load(source: Source) -> Any:
+    """The plug-in's class."""
     module = _import(source)
     home = importlib.import_module(_HOME[source.kind])
     bases = tuple(getattr(home, base) for base in BASES[source.kind])
@@ -214,9 +234,14 @@ def _load(source: Source) -> tuple[Any, str]:
         cls = _only_class(source, module, bases, accepted)
     if missing := sorted(getattr(cls, "__abstractmethods__", ())):
         raise PluginError(f"{_place(source)}: {cls.__name__} must define {', '.join(missing)}")
+    return cls
+
+
+def _source_sha256(cls: type) -> str:
+    """Hash of the file that defines a class, with those of the author's own that it imports."""
     file = Path(inspect.getfile(cls))
     content = [path.read_bytes() for path in (file, *plugin_text.helpers(file))]
-    return cls, hashlib.sha256(b"".join(content)).hexdigest()
+    return hashlib.sha256(b"".join(content)).hexdigest()
 
 
 def _only_class(source: Source, module: ModuleType, bases: tuple[type, ...], accepted: str) -> Any:
@@ -239,7 +264,6 @@ def _import(source: Source) -> ModuleType:
     try:
         if source.local and source.path:
             return _run(source.module, source.path)
-        importlib.invalidate_caches()  # the file may have been dropped into the folder a moment ago
         return importlib.import_module(source.module)
     except (Exception, SystemExit) as error:
         if isinstance(error, ImportError) and source.local and source.path:

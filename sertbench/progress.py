@@ -26,6 +26,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from sertbench.fits import FitRecord
+    from sertbench.stopwatch import Stopwatch
 
 JOURNAL = "fits.jsonl"
 EVENTS = "progress.jsonl"
@@ -42,11 +43,23 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
+@dataclass(frozen=True)
+class Timed:
+    """What one fit or prediction took."""
+
+    folder: Path  # of its run
+    tag: str
+    slots: int  #    how many ran side by side
+    watch: Stopwatch
+
+
 @dataclass
 class Screen:
     """What all displays of one command share."""
 
     console: Console
+    profile: bool = False  # the user asked where the time goes
+    timed: list[Timed] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
     bars: Progress | None = None
     fit_bars: dict[tuple[str, str], Any] = field(default_factory=dict)
@@ -63,12 +76,20 @@ class Display:
     Quiet: only what is urgent; the log has all.
     """
 
-    def __init__(self, console: Console, name: str = "", screen: Screen | None = None, *, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        console: Console,
+        name: str = "",
+        screen: Screen | None = None,
+        *,
+        quiet: bool = False,
+        profile: bool = False,
+    ) -> None:
         self.console = console
         self.quiet = quiet
         self.live = console.is_terminal and not quiet  # decided once
         self.name = name
-        self._screen = screen or Screen(console)
+        self._screen = screen or Screen(console, profile)
         self._folder: Path | None = None
         self._journals = True
         self._sizes: Mapping[str, int] = {}
@@ -82,6 +103,21 @@ class Display:
         same = self.child(self.name)
         same._folder, same._journals = self._folder, False
         return same
+
+    @property
+    def profile(self) -> bool:
+        """Whether the user asked where the time goes."""
+        return self._screen.profile
+
+    @property
+    def timed(self) -> list[Timed]:
+        """What all fits and predictions of this command took."""
+        return self._screen.timed
+
+    def spent(self, tag: str, slots: int, watch: Stopwatch) -> None:
+        """A fit or prediction has come back from where it ran."""
+        if self._folder is not None:
+            self._screen.timed.append(Timed(self._folder, tag, slots, watch))
 
     def log_to(self, folder: Path) -> None:
         """Also append every line to `log.txt` and every event to the journals in this folder from now on."""

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from sertbench.scores import Scores, calibration, score
-from sertbench.statistics import uar_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,15 @@ def uar_where(predictions: Predictions, chosen: np.ndarray) -> float | None:
 
 def figures(predictions: Predictions) -> dict[str, object]:
     """All figures of a row that follow from the predictions, in the order of the table's columns."""
+    from sertbench.statistics import uar_interval
+
     y, n = predictions.column("target"), len(predictions.classes)
     speakers = predictions.column("speaker")
     per_seed = [score(y, labels, n) for labels in predictions.labels]
     uars = [s.uar for s in per_seed]
     interval = uar_interval(y, predictions.labels, speakers, n)
-    folds = {f: uar_where(predictions, predictions.column("fold") == f) for f in pd.unique(predictions.column("fold"))}
+    fold_of = predictions.column("fold")
+    folds = {f: uar_where(predictions, fold_of == f) for f in dict.fromkeys(fold_of)}
     fold_values = [v for v in folds.values() if v is not None]
     talkers = {str(s): uar_where(predictions, speakers == s) for s in np.unique(speakers)}
     worst = min(talkers, key=lambda s: (talkers[s] if talkers[s] is not None else 100.0, s))

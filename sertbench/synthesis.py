@@ -19,7 +19,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from scipy.signal import lfilter
+import scipy  # loads its parts when they are first used
 
 from sertbench.errors import StorageError
 from sertbench.feature_spec import SAMPLE_RATE
@@ -146,7 +146,7 @@ def _glottis(f0: np.ndarray, jitter: float, breath: float, tilt: float, draw: np
     flow *= 1 + 4 * jitter * _normal(draw, cycles)[cycle]  # shimmer
     flow += breath * flow * draw.uniform(-1, 1, f0.size)
     pole = min(max(0.55 - 1.2 * tilt, 0.05), 0.93)
-    smoothed: np.ndarray = lfilter([1 - pole], [1, -pole], np.diff(flow, prepend=0.0))
+    smoothed: np.ndarray = scipy.signal.lfilter([1 - pole], [1, -pole], np.diff(flow, prepend=0.0))
     return smoothed
 
 
@@ -154,7 +154,7 @@ def _resonate(signal: np.ndarray, frequency: float, bandwidth: float) -> np.ndar
     """Klatt's two-pole resonator with unit gain at 0 Hz; frequencies in Hz."""
     c = -np.exp(-2 * np.pi * bandwidth / SAMPLE_RATE)
     b = 2 * np.exp(-np.pi * bandwidth / SAMPLE_RATE) * np.cos(2 * np.pi * frequency / SAMPLE_RATE)
-    filtered: np.ndarray = lfilter([1 - b - c], [1, -b, -c], signal)
+    filtered: np.ndarray = scipy.signal.lfilter([1 - b - c], [1, -b, -c], signal)
     return filtered
 
 

@@ -23,6 +23,7 @@ from sertbench.model import Recipe
 from sertbench.network import Network, Part, Source
 from sertbench.optimisation import batches, class_weights, cut, make_optimiser, mixup
 from sertbench.scores import score
+from sertbench.stopwatch import lap
 
 PREDICT_BATCH = 32  # larger batches leave the CPU's caches and are slower
 
@@ -83,6 +84,7 @@ def train_epoch(
         partner, lam = None, 1.0
         if recipe.mixup > 0:
             x, lengths, partner, lam = mixup(x, lengths, recipe.mixup, rng)
+        lap("batches")
         optimiser.zero_grad(set_to_none=True)
         for part_of in cut(len(y), parts):
             with compute.autocast():
@@ -90,11 +92,14 @@ def train_epoch(
             loss = loss_of(logits, y, part_of)
             if partner is not None:
                 loss = lam * loss + (1 - lam) * loss_of(logits, y[partner], part_of)
+            lap("forward")
             loss.backward()  # type: ignore[no-untyped-call]
+            lap("backward")
             total += loss.detach() * len(chosen)
         if recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
         optimiser.step()
+        lap("optimiser")
     return float(total) / len(part.items)
 
 
@@ -114,16 +119,19 @@ def predict(
 
     `parts` divides the number of items that are looked at together.
     """
+    lap("set-up")
     network.eval()
     size = max(1, PREDICT_BATCH // parts)
     total = torch.zeros(n_utterances, network.model.n_classes, dtype=torch.float64)
     for start in range(0, len(items), size):
         part = slice(start, start + size)
         x, lengths = (t.to(compute.device) for t in source.batch(items[part]))
+        lap("batches")
         with compute.autocast():
             logits = network(network.normaliser(x, lengths), lengths)
         outputs = logits if recipe.average == "logits" else logits.softmax(1)
         total.index_add_(0, torch.from_numpy(owner[part]), outputs.double().cpu())
+        lap("evaluation")
     mean = total / torch.from_numpy(np.bincount(owner, minlength=n_utterances))[:, None]
     probabilities: np.ndarray = (mean.softmax(1) if recipe.average == "logits" else mean).float().numpy()
     return probabilities
@@ -174,6 +182,7 @@ def train_for(
     done = checkpoint.load() if checkpoint else None
     if done is not None:
         restore(done["loop"], network, optimiser, schedule, rng)
+    lap("set-up")
     for epoch in range(done["epoch"] + 1 if done else 1, epochs + 1):
         loss = train_epoch(network, recipe, source, part, optimiser, weight, rng, compute, parts)
         refuse_divergence(loss, epoch, optimiser.param_groups[0]["lr"])
@@ -181,6 +190,7 @@ def train_for(
         if checkpoint is not None and checkpoint.due:
             loop = capture(network, optimiser, schedule, rng)
             checkpoint.save({"loop": loop, "epoch": epoch, "parts": parts})
+        lap("checkpoints")
     refuse_broken_weights(network, recipe.learning_rate)
     return {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
 
@@ -215,6 +225,7 @@ def train(
     if done is not None:
         restore(done["loop"], network, optimiser, schedule, rng)
         history, state = [EpochEnd(*values) for values in json.loads(done["history"])], done["state"]
+    lap("set-up")
     for epoch in range(1, recipe.epochs + 1):
         if fresh := epoch > len(history):
             started, rate = time.perf_counter(), optimiser.param_groups[0]["lr"]
@@ -226,6 +237,7 @@ def train(
             val_loss = float(-np.log(np.maximum(probabilities[np.arange(len(targets)), targets], 1e-12)).mean())
             val_uar = score(targets, probabilities.argmax(1), n_classes).uar
             history.append(EpochEnd(epoch, loss, val_uar, val_loss, rate, time.perf_counter() - started))
+            lap("scores")
         if history[epoch - 1].val_uar > best.val_uar:
             best = history[epoch - 1]
             if fresh:
@@ -234,7 +246,9 @@ def train(
             loop = capture(network, optimiser, schedule, rng)
             events = json.dumps([astuple(event) for event in history])
             checkpoint.save({"loop": loop, "epoch": epoch, "history": events, "state": state, "parts": parts})
+        lap("checkpoints")
         yield history[epoch - 1]
+        lap("reports")
         if epoch <= len(stop_below) and best.val_uar < stop_below[epoch - 1]:
             pruned = True
             break

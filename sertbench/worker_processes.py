@@ -1,6 +1,7 @@
 """Worker processes on this machine: one thread each, one GPU each where there are GPUs.
 
-Each is driven through a pipe by a thread of its own, so one that dies takes only its own fit with it.
+Each is driven through a pipe by a thread of its own, so one that dies takes only its own fit with it. They are forked
+from one process that has loaded torch and has no threads: a worker then starts at once, and all share that memory.
 """
 
 from __future__ import annotations
@@ -10,25 +11,47 @@ import os
 import signal
 import threading
 import traceback
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
+from multiprocessing.forkserver import ensure_running
 
 from sertbench.errors import SertbenchError, StoppedError, TrainingError
 from sertbench.executors import BEGUN, STOPPED, Report, Result, Task, Work, WorkerDiedError
 
 ATTEMPTS = 3  # how often a fit may lose its worker process before it counts as failed
+CONTEXT = multiprocessing.get_context("forkserver")
+PRELOADED = ("sertbench.worker_processes", "sertbench.fits", "torch._dynamo")  # all optimisers import the last
 
 
 class RemoteTraceback(Exception):  # noqa: N818 - it stands in tracebacks as their first part, as in concurrent.futures
     """What a worker's traceback said, as the cause of the error that came over."""
 
 
-def serve(pipe: Connection, gpu: int | None) -> None:
+def prepare() -> None:
+    """Begin to load what workers need, in the process that they are forked from, while this one goes on.
+
+    One thread for each kernel there (as for fits): a process with threads cannot be forked safely.
+    """
+    CONTEXT.set_forkserver_preload(["__main__", *PRELOADED])
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        ensure_running()
+    finally:
+        del os.environ["OMP_NUM_THREADS"]
+        if before is not None:
+            os.environ["OMP_NUM_THREADS"] = before
+
+
+def serve(pipe: Connection, gpu: int | None, environment: Mapping[str, str]) -> None:
     """What a worker process runs: one piece of work after another, until the pipe or the driving process is gone.
 
     Ctrl-C reaches all processes of a terminal: here it is the driving process's business, which stops its workers.
+    `environment` is the driving process's, which may have changed since `prepare`.
     """
+    os.environ.update({**environment, "OMP_NUM_THREADS": "1"})
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible_gpus()[gpu]  # before torch looks for devices
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -68,9 +91,8 @@ class Worker:
     """One worker process and the pipe to it."""
 
     def __init__(self, gpu: int | None) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, gpu), daemon=True)
+        self._pipe, theirs = CONTEXT.Pipe()
+        self.process = CONTEXT.Process(target=serve, args=(theirs, gpu, dict(os.environ)), daemon=True)
         self.process.start()
         theirs.close()  # so that the pipe ends with the process
 
@@ -106,7 +128,7 @@ class Workers:
     attempts = ATTEMPTS
 
     def __init__(self, count: int, gpus: int = 0) -> None:
-        os.environ.setdefault("OMP_NUM_THREADS", "1")  # inherited by the workers; torch here is set up already
+        prepare()
         self.slots = count
         self._gpus = gpus
         self._pool = ThreadPoolExecutor(count, "worker")

@@ -213,6 +213,42 @@ def test_worker_processes_give_the_numbers_of_one_process(place: Path) -> None:
     assert (bundle_of(place) / "predictions.parquet").read_bytes() == alone
 
 
+def test_a_profile_says_where_the_time_went_and_changes_nothing(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run() == 0
+    plain = bundle_of(place)
+    kept = {name: (plain / name).read_bytes() for name in ("predictions.parquet", "config.toml")}
+    fits = {path.parent.name: path.read_bytes() for path in (place / "runs").glob("fits/*/weights.pt")}
+    assert not (plain / "profile.json").exists()
+    shutil.rmtree(place / "runs")
+    capsys.readouterr()
+
+    assert run("--profile") == 0
+
+    out = capsys.readouterr().out
+    assert "harness overhead" in out
+    assert bundle_of(place).name == plain.name
+    assert {name: (bundle_of(place) / name).read_bytes() for name in kept} == kept
+    assert {path.parent.name: path.read_bytes() for path in (place / "runs").glob("fits/*/weights.pt")} == fits
+    told = json.loads((bundle_of(place) / "profile.json").read_text())
+    assert {"forward", "backward", "optimiser", "evaluation", "batches", "features"} <= told["seconds"].keys()
+    assert sum(told["seconds"].values()) == pytest.approx(told["wall_seconds"] * told["workers"], rel=0.01)
+    assert 0 < told["overhead"] < 1
+    assert told["n_fits"] == 8
+    assert len(told["fits"]) == 16  # and as many predictions
+    assert main(["verify", str(bundle_of(place))]) == 0
+
+
+def test_a_profile_of_a_run_that_was_done_already_says_so(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--seeds", "1") == 0
+    capsys.readouterr()
+
+    assert run("--seeds", "1", "--profile") == 0
+
+    assert "no fit was run, so there is no profile" in capsys.readouterr().out
+
+
 def test_test_audio_changes_neither_weights_nor_choices(place: Path) -> None:
     """Replace the audio of speaker a: what the fold that tests a learnt and chose must be the same."""
     assert run("--trials", "2", "--seeds", "1") == 0

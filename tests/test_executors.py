@@ -264,7 +264,7 @@ def test_an_interruption_ends_all_folds(monkeypatch):
         manifest=None,
         workers=1,
     )
-    display = SimpleNamespace(fits=lambda _: nullcontext(), begun=lambda _: None)
+    display = SimpleNamespace(fits=lambda _: nullcontext(), begun=lambda _: None, profile=False, spent=lambda *_: None)
     with executors.make(1) as executor, pytest.raises(KeyboardInterrupt):
         crossval.cross_validate(plan, 1, executor, display)
 
@@ -305,6 +305,34 @@ def ended(pid: int) -> bool:
             return True
         time.sleep(0.1)
     return False
+
+
+FORKED = """
+import os, sys
+from sertbench import executors, worker_processes
+
+def work(task, report):
+    threads = len(os.listdir(f"/proc/{os.getppid()}/task"))
+    return threads, "torch._dynamo" in sys.modules, os.environ.get("LATER"), os.environ["OMP_NUM_THREADS"]
+
+if __name__ == "__main__":
+    worker_processes.prepare()
+    os.environ["LATER"] = "said"
+    with executors.Runner(worker_processes.Workers(1)) as executor:
+        print(*executor.run(work, None, "tag"), os.environ.get("OMP_NUM_THREADS"), "torch" in sys.modules)
+"""
+
+
+@pytest.mark.slow
+def test_workers_are_forked_from_a_process_without_threads_that_has_loaded_all(tmp_path):
+    (tmp_path / "forked.py").write_text(FORKED)
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+
+    said = subprocess.run(
+        [sys.executable, "-P", tmp_path / "forked.py"], env=environment, capture_output=True, text=True, check=True
+    )
+
+    assert said.stdout.split() == ["1", "True", "said", "1", "None", "False"]
 
 
 @pytest.mark.slow

@@ -202,6 +202,15 @@ def test_equivalence_needs_folds():
         equivalence(np.array([0.5]), np.array([0.6]))
 
 
+def test_holm_is_that_of_statsmodels():
+    from statsmodels.stats.multitest import multipletests
+
+    rng = np.random.default_rng(0)
+    for m in (1, 2, 7, 40):
+        p = rng.random(m).round(2) ** 3  # with ties, zeros and ones
+        assert np.array_equal(holm(p), multipletests(p, method="holm")[1])
+
+
 def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([]).shape == (0,)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sertbench import config
+from sertbench import config, stopwatch
 from sertbench.commands import console, whole_number
 
 if TYPE_CHECKING:
     from sertbench.benchmark import Outcome
     from sertbench.grid import Result
+    from sertbench.progress import Display
+    from sertbench.stopwatch import Stopwatch
 
 HELP = "tune, cross-validate and rank a model on a corpus"
 
@@ -25,6 +28,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--quiet", action="store_true", help="show the resulting table and alarms only; the log has all"
+    )
+    parser.add_argument(
+        "--profile", action="store_true", help="after the run, show where its time went; profile.json has the same"
     )
     parser.add_argument("--dry-run", action="store_true", help="show the plan and stop")
     for name in ("models", "datasets"):
@@ -56,12 +62,16 @@ def add_option(parser: argparse.ArgumentParser, name: str, kind: str, text: str,
 
 def execute(options: argparse.Namespace) -> int:
     """Run, and show the tables that the new rows stand in."""
+    if not options.dry_run and many_workers(vars(options)):
+        from sertbench import worker_processes
+
+        worker_processes.prepare()  # before this process loads torch as well
     from sertbench import benchmark, grid
     from sertbench.progress import Display
 
     known = {f.name for f in fields(config.RunConfig)}
     flags = {k: v for k, v in vars(options).items() if k in known | set(grid.PLURALS)}
-    display = Display(console(), quiet=options.quiet and not options.dry_run)
+    display = Display(console(), quiet=options.quiet and not options.dry_run, profile=options.profile)
     named = options.config is not None or any(name in flags for name in ("model", "dataset", *grid.PLURALS))
     configs = grid.expand(options.config, flags) if named or not options.only_failed else []
     if options.only_failed:
@@ -69,15 +79,41 @@ def execute(options: argparse.Namespace) -> int:
         if not configs:
             display.say("nothing failed: there is nothing to run again")
             return 0
-    if len(configs) == 1 and not options.only_failed:
-        outcome = benchmark.run(configs[0], display, dry=options.dry_run)
-        if outcome is not None:
-            show(outcome, display)
-        return 0
-    return show_grid(grid.run(configs, display, dry=options.dry_run), display)
+    with stopwatch.running() as watch:
+        watch.seconds["start-up"] = stopwatch.since_start()
+        if len(configs) == 1 and not options.only_failed:
+            outcome = benchmark.run(configs[0], display, dry=options.dry_run)
+            if outcome is not None:
+                show(outcome, display)
+            status = 0
+        else:
+            status = show_grid(grid.run(configs, display, dry=options.dry_run), display)
+    if options.profile and not options.dry_run:
+        show_profile(watch, display)
+    return status
 
 
-def show_grid(results: Sequence[Result], display: Any) -> int:
+def show_profile(watch: Stopwatch, display: Display) -> None:
+    """Where the time of this command went."""
+    from sertbench import run_profile
+
+    if not display.timed:
+        display.say("no fit was run, so there is no profile", urgent=True)
+        return
+    account = run_profile.account(stopwatch.since_start(), watch.seconds, display.timed)
+    run_profile.show(account, display)
+    for path in run_profile.save(account, display.timed):
+        display.say(f"profile: {path}")
+
+
+def many_workers(flags: Mapping[str, Any]) -> bool:
+    """Whether worker processes will be wanted, as far as the flags tell; one GPU is left to this process."""
+    cpu = flags.get("device") == "cpu" or not Path("/proc/driver/nvidia").exists()
+    here, workers = flags.get("executor", "auto"), flags.get("workers") or len(os.sched_getaffinity(0))
+    return here == "processes" or (here == "auto" and cpu and workers > 1)
+
+
+def show_grid(results: Sequence[Result], display: Display) -> int:
     """The tables that the new rows stand in, and what failed; gives the exit status."""
     tables = {}
     for result in results:
@@ -101,7 +137,7 @@ def show_grid(results: Sequence[Result], display: Any) -> int:
     return 1 if failed else 0
 
 
-def show(outcome: Outcome, display: Any) -> None:
+def show(outcome: Outcome, display: Display) -> None:
     """The tables that the new row stands in."""
     from sertbench.leaderboard import TABLE, key_of, shown
 

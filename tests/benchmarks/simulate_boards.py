@@ -11,7 +11,6 @@ differ in how much they say, and some lack a class. The truth is the UAR over in
 from __future__ import annotations
 
 import argparse
-import gc
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -148,7 +147,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--boards", type=int, default=500, help="simulated boards per line (default: 500)")
     boards = parser.parse_args().boards
-    gc.freeze()  # statsmodels collects garbage at every call of Holm's adjustment: 50 ms where all modules are young
     head = "corpus         speakers  percentile  coverage  width  false positives  detectable  boards split"
     print(head)  # noqa: T201
     for setting in SETTINGS:
