@@ -1,4 +1,4 @@
-"""Fields are explained by the comment behind them: here it becomes their text in the API reference."""
+"""Fields are explained by the comments behind them: here they become a table in the API reference."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ COMMENT = re.compile(r"\s#\s+(?!fmt:|noqa|type:)(\S.*)$")
 
 
 class Comments(griffe.Extension):
-    """Give attributes without a docstring the comment of their line, and of comment lines right below."""
+    """Give a class whose fields have comments a section of attributes."""
 
-    def on_attribute_instance(self, *, attr: griffe.Attribute, **_: Any) -> None:
-        """Called by griffe for each attribute that it finds."""
-        if attr.docstring is None and attr.endlineno:
-            said = comment(attr.lines_collection[attr.filepath], attr.endlineno)
-            if said:
-                attr.docstring = griffe.Docstring(said, lineno=attr.endlineno, parent=attr)
+    def on_class_members(self, *, cls: griffe.Class, **_: Any) -> None:
+        """Called by griffe when it has read a class."""
+        lines, rows = cls.lines_collection[cls.filepath], []
+        for name, field in cls.attributes.items():
+            said = comment(lines, field.endlineno) if field.lineno and field.endlineno else ""
+            if said and not name.startswith("_"):
+                rows.append(f"    {name} ({field.annotation}): {said}")
+        if rows and cls.docstring:
+            cls.docstring.value = "\n".join([cls.docstring.value, "", "Attributes:", *rows])
 
 
 def comment(lines: list[str], last: int) -> str:
-    """The comment behind the line numbered `last` (from 1) and its continuation.
+    """The comment behind the line numbered `last` (from 1), and its continuation on the lines below.
 
     >>> comment(["x: int  # seconds,", "#           rounded", "y: int"], 1)
     'seconds, rounded'

@@ -33,9 +33,9 @@ RULES = (
 )
 COMMANDS_HEAD = """# Commands
 
-Made from the command line's own grammar: what `sertbench COMMAND --help` says. The exit status is 0 when all is well, 1 when something
-failed in part or was found wrong, 2 for what you can mend (the message says how), 130 after Ctrl-C and 143 after SIGTERM; where a command
-differs, its section says so.
+Made from the command line's own grammar: what `sertbench COMMAND --help` says. The exit status is 0 when all is well,
+1 when something failed in part or was found wrong, 2 for what you can mend (the message says how), 130 after Ctrl-C and
+143 after SIGTERM; where a command differs, its section says so.
 
 Flags of `sertbench run` may also stand in a TOML file (`--config`), with underscores for hyphens.
 """
@@ -53,6 +53,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Put the tables into a page."""
     return filled(markdown)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Write the search index as a script too: pages that are read from the file system may not fetch."""
+    index = Path(config.site_dir) / "search" / "search_index.json"
+    index.with_suffix(".js").write_text(f"var __index = {index.read_text(encoding='utf-8')}", encoding="utf-8")
 
 
 def filled(markdown: str) -> str:
@@ -144,7 +150,7 @@ def argument(action: argparse.Action) -> str:
 
 def meaning(action: argparse.Action, parser: argparse.ArgumentParser) -> str:
     """Its help, with what argparse would fill in."""
-    facts = {**vars(action), "prog": parser.prog}
+    facts = {**vars(action), "prog": parser.prog, "choices": ", ".join(map(str, action.choices or ()))}
     return text((action.help or "") % facts)
 
 
@@ -177,14 +183,16 @@ def rules() -> str:
 
 
 def datasets() -> str:
-    """All corpora."""
-    rows = []
+    """All corpora, and why some are never ranked."""
+    rows, reasons = [], []
     for name, corpus in adapters():
         f = corpus_facts.facts(corpus)
         cells = (f.language, f.speakers, f.classes, f.utterances, f.hours, f.licence, f.access)
-        rows.append((code(name), *map(text, cells), text(f"no: {f.unranked}" if f.unranked else "yes")))
+        rows.append((code(name), *map(text, cells), "no" if f.unranked else "yes"))
+        if f.unranked:
+            reasons.append(f"- {code(name)}: {text(f.unranked)}")
     head = ("corpus", "language", "speakers", "classes", "utterances", "hours", "licence", "access", "ranked")
-    return table(head, rows)
+    return "\n".join([table(head, rows), "Not ranked, and why:\n", *reasons])
 
 
 def labels() -> str:

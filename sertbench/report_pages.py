@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sertbench import svg
+from sertbench import report_audit, svg
 from sertbench.leaderboard import BOARDS
 from sertbench.report_charts import model_charts, optimism_chart
 from sertbench.report_view import COSTS, CorpusView, Entry, Table, View, costs, matrix
@@ -85,7 +85,8 @@ def corpus_values(corpus: CorpusView) -> dict[str, Any]:
         ("", "Tables", ", ".join(t.name for t in corpus.tables)),
         ("corpus_manifest_sha256", "Manifest (SHA-256)", row["corpus_manifest_sha256"]),
     ]
-    return {"corpus": corpus, "tables": tables, "facts": facts}
+    audits = [report_audit.values(audit) for audit in corpus.audits]
+    return {"corpus": corpus, "tables": tables, "facts": facts, "audits": audits}
 
 
 def audit_of(folder: Path) -> dict[str, Any]:

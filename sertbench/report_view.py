@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sertbench import leaderboard
+from sertbench.audit import Audit
 from sertbench.critical_difference import CriticalDifference
 
 CHEATS = {
@@ -117,6 +118,7 @@ class CorpusView:
     name: str
     tables: tuple[Table, ...]
     csv: Path
+    audits: tuple[Audit, ...] = ()  # of its audio, if they are at hand
 
     @property
     def page(self) -> str:
