@@ -116,7 +116,7 @@ def test_an_empty_corpus_has_no_picture(tmp_path: Path, boards: list[str]) -> No
     write(tmp_path / "boards/audits/one.json", replace(FOUND, histogram=(), hints={}, findings=(), tallies=()))
     assert main(["report", *boards, "--out", str(tmp_path / "report")]) == 0
     page = (tmp_path / "report/corpora/one.html").read_text(encoding="utf-8")
-    assert "the copy is as it was published" in page
+    assert "<p>Nothing.</p>" in page
     assert "<h3>Durations</h3>" not in page
 
 

@@ -26,6 +26,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quiet", action="store_true", help="show the resulting table and alarms only; the log has all"
     )
+    parser.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="also write the curves of every fit for TensorBoard, into `tensorboard` of the run's folder",
+    )
     parser.add_argument("--dry-run", action="store_true", help="show the plan and stop")
     for name in ("models", "datasets"):
         parser.add_argument(
@@ -56,12 +61,15 @@ def add_option(parser: argparse.ArgumentParser, name: str, kind: str, text: str,
 
 def execute(options: argparse.Namespace) -> int:
     """Run, and show the tables that the new rows stand in."""
-    from sertbench import benchmark, grid
+    from sertbench import benchmark, grid, scalars
     from sertbench.progress import Display
 
     known = {f.name for f in fields(config.RunConfig)}
     flags = {k: v for k, v in vars(options).items() if k in known | set(grid.PLURALS)}
-    display = Display(console(), quiet=options.quiet and not options.dry_run)
+    if options.tensorboard:
+        scalars.refuse_missing()
+    quiet = options.quiet and not options.dry_run
+    display = Display(console(), quiet=quiet, tensorboard=options.tensorboard)
     named = options.config is not None or any(name in flags for name in ("model", "dataset", *grid.PLURALS))
     configs = grid.expand(options.config, flags) if named or not options.only_failed else []
     if options.only_failed:
