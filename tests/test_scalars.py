@@ -124,8 +124,8 @@ def test_the_optimism_meters_fits_are_left_out(tmp_path: Path) -> None:
 
 @needed
 def test_a_run_writes_its_fits_and_again_the_same(tmp_path: Path) -> None:
-    arguments = "run --model duration --dataset demo --trials 0 --seeds 1 --workers 1 --tensorboard".split()
-    arguments += ["--runs", str(tmp_path / "runs"), "--leaderboards", str(tmp_path / "lb")]
+    arguments = ["run", "--model", "duration", "--dataset", "demo", "--trials", "0", "--seeds", "1", "--workers", "1"]
+    arguments += ["--tensorboard", "--runs", str(tmp_path / "runs"), "--leaderboards", str(tmp_path / "lb")]
     assert main(arguments) == 0
     (run,) = (path.parent for path in (tmp_path / "runs").glob("*/run.json"))
     fits = sorted(path.name for path in (run / "tensorboard").iterdir())
