@@ -81,6 +81,11 @@ def code(words: object) -> str:
     return text(f"`{words}`") if words else ""
 
 
+def long(words: object) -> str:
+    """Words for a cell that must not become a narrow column of single words."""
+    return f'<span class="long">{text(words)}</span>'
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table of cells that are safe."""
     lines = [" | ".join(head), " | ".join("---" for _ in head), *(" | ".join(row) for row in rows)]
@@ -162,14 +167,16 @@ def adapters() -> Iterator[tuple[str, Any]]:
 
 
 def protocols() -> str:
-    """All protocols of all corpora."""
-    rows = []
+    """All protocols, a section and a table for each corpus."""
+    parts = []
     for name, corpus in adapters():
-        for k, protocol in enumerate(corpus.protocols):
+        rows = []
+        for protocol in corpus.protocols:
             kept = ", ".join(key + (" (test)" if said == "test" else "") for key, said in protocol.promises.items())
-            cells = (code(name) if not k else "", code(f"{protocol.name}/{protocol.version}"), text(protocol.summary))
-            rows.append((*cells, text(kept or "nothing"), text(protocol.covers)))
-    return table(("corpus", "protocol (first: default)", "what it is", "kept apart", "tests"), rows)
+            cells = (code(f"{protocol.name}/{protocol.version}"), long(protocol.summary), text(kept or "nothing"))
+            rows.append((*cells, text(protocol.covers)))
+        parts += [f"### {name}\n", table(("protocol", "what it is", "kept apart", "tests"), rows)]
+    return "\n".join(parts)
 
 
 def rules() -> str:
@@ -178,7 +185,7 @@ def rules() -> str:
     for rule in RULES:
         summary = (rule.__doc__ or "").strip().partition("\n")[0]
         used = sum(isinstance(p, rule) for _, corpus in adapters() for p in corpus.protocols)
-        rows.append((code(rule.__name__), text(summary), str(used)))
+        rows.append((code(rule.__name__), long(summary), str(used)))
     return table(("rule", "what it does", "protocols"), rows)
 
 
@@ -202,7 +209,7 @@ def labels() -> str:
         for k, one in enumerate(corpus.label_sets):
             total = f"{sum(one.counts.values()):,}" if one.counts else "–"
             classes = ", ".join(f"{c} {one.counts[c]}" if one.counts else c for c in one.classes)
-            rows.append((code(name) if not k else "", code(one.name), total, text(classes), text(one.note)))
+            rows.append((code(name) if not k else "", code(one.name), total, long(classes), text(one.note)))
     return table(("corpus", "label set (first: default)", "utterances", "classes", "note"), rows)
 
 
@@ -213,8 +220,8 @@ def models() -> str:
         if source.origin == "built in":
             size = f"{source.n_parameters:,}" if source.n_parameters else "–"
             cells = (source.family, str(source.year or "–"), size, source.features or "–")
-            said = (source.summary, plugin_text.short(source.paper) or "–")
-            rows.append((code(source.name), *map(text, cells), *map(text, said)))
+            paper = plugin_text.short(source.paper) or "–"
+            rows.append((code(source.name), *map(text, cells), long(source.summary), text(paper)))
     return table(("model", "family", "year", "parameters", "features, window / hop", "what it is", "paper"), rows)
 
 
@@ -228,17 +235,21 @@ def claims() -> str:
     rows = []
     for name in claim.names():
         one = claim_file.load(name)
-        rows.append((code(name), text(one.title), text(one.paper), text(", ".join(c.dataset for c in one.corpora))))
+        rows.append((code(name), long(one.title), long(one.paper), text(", ".join(c.dataset for c in one.corpora))))
     return table(("claim", "what it is", "paper", "corpora"), rows)
 
 
 def extras() -> str:
-    """The optional parts of the installation."""
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    optional: dict[str, list[str]] = project["optional-dependencies"]
-    names = {key: [re.split(r"[<>=~!;\[ ]", one)[0] for one in found] for key, found in optional.items()}
-    rows = ((code(f"pip install 'sertbench[{key}]'"), text(", ".join(found))) for key, found in names.items())
-    return table(("to type", "brings"), (row for key, row in zip(names, rows, strict=True) if key != "dev"))
+    """The optional parts of the installation, and the first comment on each in pyproject.toml."""
+    project = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    rows = []
+    for key, found in tomllib.loads(project)["project"]["optional-dependencies"].items():
+        block = project.partition(f"\n{key} = [")[2]
+        said = re.search(r"#\s*(.*)", re.split(r"\n\w+ = |\n\n", block)[0])
+        names = ", ".join(re.split(r"[<>=~!;\[ ]", one)[0] for one in found)
+        if key != "dev":
+            rows.append((code(key), text(said[1] if said else ""), text(names)))
+    return table(("extra", "for", "brings"), rows)
 
 
 PAGES: dict[str, Callable[[], str]] = {"commands.md": commands}
