@@ -8,16 +8,23 @@ LOG := $(VENV)/install.log
 AXE := $(VENV)/axe/package/axe.min.js
 CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+define BROWSER
+command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+  { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver; }; \
+$(BIN)/python -c 'import selenium' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[browser]'
+endef
 # The stamp follows the content of pyproject.toml, not its date, and the folder that the editable install points to.
 STAMP := $(VENV)/.installed-$(shell { pwd; echo "$(PYTHON)"; cat pyproject.toml; } | cksum | cut -d ' ' -f 1)
 
-.PHONY: help demo test test-slow test-browser lint types bench clean
+.PHONY: help demo test test-slow test-browser docs picture lint types bench clean
 
 help:
 	@echo "make demo       benchmark GLAM on a small synthetic corpus"
 	@echo "make test       ruff, mypy and the tests"
 	@echo "make test-slow  all tests, the slow ones too"
 	@echo "make test-browser  the report in Chromium; installs Chromium (apt-get), Selenium and axe-core (npm)"
+	@echo "make docs       the documentation, into build/site (installs MkDocs)"
+	@echo "make picture BOARD=emodb  a board of the report as docs/assets/board.png (installs Chromium, Selenium)"
 	@echo "make lint       ruff only;  make types: mypy only"
 	@echo "make bench      measure speed (pytest-benchmark)"
 	@echo "make clean      remove .venv and caches; runs/ stays"
@@ -32,10 +39,19 @@ test-slow: $(STAMP)
 	@$(RUN) pytest -q -n auto -m "slow or not slow"
 
 test-browser: $(STAMP) $(AXE)
-	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
-	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver; }
-	@$(BIN)/python -c 'import selenium' 2>/dev/null || $(BIN)/python -m pip install --quiet --editable '.[browser]'
-	@$(RUN) pytest -q -m browser tests/test_report_browser.py
+	@$(BROWSER)
+	@$(RUN) pytest -q -m browser
+
+docs: $(STAMP)
+	@$(BIN)/python -c 'import material, mkdocs, mkdocstrings_handlers.python' 2>/dev/null || \
+	  $(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict --quiet
+	@echo "build/site/index.html"
+
+picture: $(STAMP)
+	@[ -n "$(BOARD)" ] || { echo "which board? make picture BOARD=emodb [RUNS=runs] [LEADERBOARDS=leaderboards]" >&2; exit 2; }
+	@$(BROWSER)
+	@$(BIN)/python -P docs/picture.py "$(BOARD)" --runs "$(or $(RUNS),runs)" --leaderboards "$(or $(LEADERBOARDS),leaderboards)"
 
 $(AXE): $(STAMP)
 	@mkdir -p $(VENV)/axe

@@ -69,7 +69,9 @@ PROMISING = 0.6  #     agreement of a copy that is laid 15 ms beside its place, 
 _POOL = 5  #           frames per coarse frame
 _COARSE_BANDS = 4
 _COARSE_CUT = round(MAX_CUT * SAMPLE_RATE / HOP) // _POOL
-_BLOCK = 256  #        clips compared with four times as many at once: the tables stay in cache, however large the corpus
+_BLOCK = (
+    256  #        clips compared with four times as many at once: the tables stay in cache, however large the corpus
+)
 _CHUNK = 2000  #       clips fingerprinted between two writes to the cache
 
 

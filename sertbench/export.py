@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from sertbench.leaderboard import BOARDS, TABLE, Row, key_of, text_of
 
 COLUMNS = ("Rank", "Model", "UAR", "95 % interval", "Seed SD", "WA", "Macro F1", "Weighted F1", "Parameters", "Trials")
+LATEX_COLUMNS = (*COLUMNS[:-2], "Params", "Trials")  # heads in two lines, and short: a page is narrow
 INTERVAL = "95 % intervals by a delete-one jackknife over speakers and seeds with Student's t"
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}",
+    "|": r"\textbar{}", '"': r"{\char34}", "`": r"\textasciigrave{}", "ß": r"\ss{}", "æ": r"\ae{}", "Æ": r"\AE{}",
+    "œ": r"\oe{}", "Œ": r"\OE{}", "ø": r"\o{}", "Ø": r"\O{}", "ł": r"\l{}", "Ł": r"\L{}", "ı": r"\i{}",
+    "–": "--", "—": "---", "‘": "`", "’": "'", "“": "``", "”": "''", "…": r"\ldots{}", "−": "$-$", "±": r"$\pm$",
+    "×": r"$\times$", "→": r"$\rightarrow$", "°": r"$^{\circ}$", "µ": r"$\mu$",
 }  # fmt: skip
+ACCENTS = {
+    "\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308": '"', "\u030c": "v", "\u0327": "c",
+    "\u0304": "=", "\u0307": ".", "\u0306": "u", "\u030a": "r", "\u030b": "H", "\u0328": "k", "\u0323": "d",
+}  # fmt: skip
+LIGATURES = re.compile(r"(?<=-)(?=-)|(?<=[?!])(?=`)|(?<=')(?=')")  # what TeX would join to another character
 MARKDOWN = re.compile(r"([\\`*_\[\]|~#$])")
 
 
@@ -44,11 +54,13 @@ def caption(first: Mapping[str, str], rows: Sequence[Row]) -> str:
     )
 
 
-def cells(row: Row) -> list[str]:
-    """One line of a table, in the order of `COLUMNS`."""
+def cells(row: Row, rows: Sequence[Row]) -> list[str]:
+    """One line of the table of `rows`, in the order of `COLUMNS`; what tells two rows of a model apart is said."""
     t = {name: text_of(value) for name, value in row.items()}
     reason = t["unranked_reason"]
-    name = t["model"] + (f" ({reason})" if reason and reason not in ("diagnostic", "synthetic corpus") else "")
+    others = {text_of(r["features"]) for r in rows if text_of(r["model"]) == t["model"]}
+    name = f"{t['model']}, {t['features']}" if len(others) > 1 else t["model"]
+    name += f" ({reason})" if reason and reason not in ("diagnostic", "synthetic corpus") else ""
     interval = f"[{t['uar_ci95_lo']}, {t['uar_ci95_hi']}]"
     size = f"{int(t['n_params']):,}" if t["n_params"] not in ("", "0") else "-"
     return [
@@ -63,7 +75,7 @@ def markdown(rows: Sequence[Row]) -> str:
     for first, members in sections(rows):
         out += [f"**{safe_markdown(caption(first, members))}**", ""]
         out += ["| " + " | ".join(COLUMNS) + " |", "|--:|:--|" + "--:|" * (len(COLUMNS) - 2)]
-        out += ["| " + " | ".join(map(safe_markdown, cells(row))) + " |" for row in members]
+        out += ["| " + " | ".join(map(safe_markdown, cells(row, members))) + " |" for row in members]
         out.append("")
     return "\n".join(out)
 
@@ -74,20 +86,36 @@ def safe_markdown(text: str) -> str:
 
 
 def latex(rows: Sequence[Row]) -> str:
-    r"""LaTeX tables; the document needs `\usepackage{booktabs}`."""
+    r"""LaTeX tables; the document needs `\usepackage{booktabs}`. In a paper of two columns they span both."""
+    parts = [name.rpartition(" ") for name in LATEX_COLUMNS]
+    head = [" & ".join(safe_latex(part[k]) for part in parts) + r" \\" for k in (0, 2)]
     out = ["% \\usepackage{booktabs}"]
     for number, (first, members) in enumerate(sections(rows), start=1):
         label = re.sub(r"[^a-z0-9]+", "-", f"{first['corpus']}-{first['board']}-{number}".lower()).strip("-")
         out += [
-            r"\begin{table}[t]", r"\centering", rf"\caption{{{safe_latex(caption(first, members))}}}",
-            rf"\label{{tab:{label}}}", rf"\begin{{tabular}}{{rl{'r' * (len(COLUMNS) - 2)}}}", r"\toprule",
-            " & ".join(map(safe_latex, COLUMNS)) + r" \\", r"\midrule",
-            *(" & ".join("--" if c == "-" else safe_latex(c) for c in cells(row)) + r" \\" for row in members),
-            r"\bottomrule", r"\end{tabular}", r"\end{table}", "",
+            r"\begin{table*}[t]", r"\centering\footnotesize\setlength{\tabcolsep}{2.5pt}",
+            rf"\caption{{{safe_latex(caption(first, members))}}}", rf"\label{{tab:{label}}}\vspace{{4pt}}",
+            rf"\begin{{tabular}}{{@{{}}rl{'r' * (len(LATEX_COLUMNS) - 2)}@{{}}}}", r"\toprule", *head, r"\midrule",
+            *(" & ".join("--" if c == "-" else safe_latex(c) for c in cells(row, members)) + r" \\" for row in members),
+            r"\bottomrule", r"\end{tabular}", r"\end{table*}", "",
         ]  # fmt: skip
     return "\n".join(out)
 
 
 def safe_latex(text: str) -> str:
-    """Text that LaTeX prints as it is."""
-    return "".join(LATEX.get(c, c) for c in text)
+    """Text that any LaTeX prints as it is; a character that it has no glyph for becomes its code, [U+03B1]."""
+    plain = LIGATURES.sub("\0", " ".join(text.split()))
+    return "".join("{}" if c == "\0" else LATEX.get(c) or (c if " " <= c <= "~" else accented(c)) for c in plain)
+
+
+def accented(c: str) -> str:
+    r"""A letter beyond ASCII in TeX's words.
+
+    >>> accented("é"), accented("α")
+    ("\\'{e}", '[U+03B1]')
+    """
+    parts = unicodedata.normalize("NFD", c)
+    letter, marks = parts[0], parts[1:]
+    if letter.isascii() and letter.isalpha() and marks in ACCENTS:
+        return rf"\{ACCENTS[marks]}{{{letter}}}"
+    return f"[U+{ord(c):04X}]"

@@ -24,9 +24,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from sertbench import scalars
+
 if TYPE_CHECKING:
     from sertbench.fits import FitRecord
     from sertbench.stopwatch import Stopwatch
+    from sertbench.scalars import ScalarLog
 
 JOURNAL = "fits.jsonl"
 EVENTS = "progress.jsonl"
@@ -51,6 +54,15 @@ class Timed:
     tag: str
     slots: int  #    how many ran side by side
     watch: Stopwatch
+
+
+def file_name(tag: str) -> str:
+    """A fit's tag as the name of a file.
+
+    >>> file_name("fold 1, seed 0"), file_name("fold a/b, trial 3")
+    ('fold-1-seed-0', 'fold-a_b-trial-3')
+    """
+    return tag.replace(", ", "-").replace(" ", "-").replace("/", "_")
 
 
 @dataclass
@@ -84,8 +96,10 @@ class Display:
         *,
         quiet: bool = False,
         profile: bool = False,
+        tensorboard: bool = False,
     ) -> None:
         self.console = console
+        self.tensorboard = tensorboard
         self.quiet = quiet
         self.live = console.is_terminal and not quiet  # decided once
         self.name = name
@@ -93,10 +107,11 @@ class Display:
         self._folder: Path | None = None
         self._journals = True
         self._sizes: Mapping[str, int] = {}
+        self._scalars: ScalarLog | None = None
 
     def child(self, name: str) -> Display:
         """A display for one run of several on the same screen: its lines begin with its name."""
-        return Display(self.console, name, self._screen, quiet=self.quiet)
+        return Display(self.console, name, self._screen, quiet=self.quiet, tensorboard=self.tensorboard)
 
     def aside(self) -> Display:
         """A display with the same log for fits that are not the run's own (see optimism): `status` leaves them out."""
@@ -126,6 +141,8 @@ class Display:
         for path in (folder / "log.txt", folder / JOURNAL, folder / EVENTS):
             if path.exists() and not path.read_bytes().endswith(b"\n"):  # a killed process tore its last line
                 self._append(path.name, "")
+        if self.tensorboard:
+            self._scalars = scalars.ScalarLog(folder)
 
     def expect(self, sizes: Mapping[str, int]) -> None:
         """How many utterances an epoch of each fold has, by the first part of its fits' tags; for the speed."""
@@ -141,6 +158,8 @@ class Display:
 
     def emit(self, event: str, **values: object) -> None:
         """One line of progress.jsonl, if there is a log."""
+        if event == "end" and self._scalars is not None:
+            self._scalars.close()
         if self._journals:
             line = {"time": round(time.time(), 2), "event": event, **values}
             with self._screen.lock:
@@ -226,6 +245,8 @@ class Display:
         """An epoch of a fit has ended."""
         size = self._sizes.get(tag.split(",")[0])
         rate = round(size / event.seconds, 1) if size and event.seconds > 0 else None
+        if self._scalars is not None:
+            self._scalars.epoch(file_name(tag), event, rate)
         self.emit("epoch", tag=tag, epoch=event.epoch, most=most, loss=event.loss, val_uar=event.val_uar, rate=rate)
         screen = self._screen
         with screen.lock:
@@ -241,6 +262,8 @@ class Display:
 
     def fitted(self, tag: str, record: FitRecord) -> None:
         """A fit has ended, was pruned, or was there already."""
+        if self._scalars is not None:
+            self._scalars.fitted(file_name(tag), record, self._sizes.get(tag.split(",")[0]))
         state = "was done already" if record.reused else f"in {duration(record.seconds)}"
         kept = f"epoch {record.best_epoch} of {len(record.history)}" if record.history else f"step {record.best_epoch}"
         pruned = f", pruned after epoch {len(record.history)}" if record.pruned else ""
@@ -259,7 +282,7 @@ class Display:
         """A fit has failed: its reason in a sentence, and the traceback in a file of its own."""
         where = ""
         if self._folder is not None:
-            log = self._folder / "failures" / f"{tag.replace(', ', '-').replace(' ', '-').replace('/', '_')}.log"
+            log = self._folder / "failures" / f"{file_name(tag)}.log"
             with suppress(OSError):
                 log.parent.mkdir(exist_ok=True)
                 log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
 from sertbench import leaderboard, quoted, verify
+from sertbench.audit import Audit
 from sertbench.bundles import Bundles
 from sertbench.critical_difference import CriticalDifference, critical_difference
 from sertbench.errors import ConfigError, StorageError, few, unknown
@@ -20,8 +21,8 @@ from sertbench.report_view import CorpusView, Entry, Table, View, fullest
 MOST_COMPARED = 40  # models that a critical-difference diagram can show
 
 
-def gather(leaderboards: Path, runs: Path, corpora: Sequence[str] = ()) -> View:
-    """Read the published tables and find their bundles.
+def gather(leaderboards: Path, runs: Path, corpora: Sequence[str] = (), audits: Iterable[Audit] = ()) -> View:
+    """Read the published tables and find their bundles; `audits` go to the corpora that they name.
 
     Raises StorageError where a published number is not what its bundle gives: such a table is not drawn.
     """
@@ -30,6 +31,7 @@ def gather(leaderboards: Path, runs: Path, corpora: Sequence[str] = ()) -> View:
         if name not in paths:
             raise ConfigError(unknown("leaderboard", name, paths))
     found: list[CorpusView] = []
+    examined = list(audits)
     n_missing = 0
     for name in corpora or paths:
         findings, missing = verify.verify_table(paths[name], runs)
@@ -42,7 +44,10 @@ def gather(leaderboards: Path, runs: Path, corpora: Sequence[str] = ()) -> View:
         rows = leaderboard.read(paths[name])
         quotes = tuple(row for row in leaderboard.parsed(paths[name]) if quoted.is_quoted(row))
         if rows or quotes:
-            found.append(CorpusView(name, tables_of(rows, Bundles.of(runs, leaderboards)), paths[name], quotes))
+            titles = (name, *(row["corpus"] for row in rows[:1]))
+            named = tuple(audit for audit in examined if audit.corpus in titles)
+            tables = tables_of(rows, Bundles.of(runs, leaderboards))
+            found.append(CorpusView(name, tables, paths[name], quotes, named))
     if not found:
         raise ConfigError(
             f"there is no leaderboard in {leaderboards}: `sertbench run` makes them. --leaderboards says where they lie"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sertbench import svg
+from sertbench import report_audit, svg
 from sertbench.claim import SCORES
 from sertbench.leaderboard import BOARDS
 from sertbench.report_charts import model_charts, optimism_chart
@@ -90,7 +90,8 @@ def corpus_values(corpus: CorpusView) -> dict[str, Any]:
             ("", "Tables", ", ".join(t.name for t in corpus.tables)),
             ("corpus_manifest_sha256", "Manifest (SHA-256)", row["corpus_manifest_sha256"]),
         ]
-    return {"corpus": corpus, "tables": tables, "facts": facts, "scores": SCORES}
+    audits = [report_audit.values(audit) for audit in corpus.audits]
+    return {"corpus": corpus, "tables": tables, "facts": facts, "audits": audits, "scores": SCORES}
 
 
 def audit_of(folder: Path) -> dict[str, Any]:

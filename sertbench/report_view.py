@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sertbench import leaderboard
+from sertbench.audit import Audit
 from sertbench.critical_difference import CriticalDifference
 
 CHEATS = {
@@ -118,6 +119,7 @@ class CorpusView:
     tables: tuple[Table, ...]  #  none where nothing was run
     csv: Path
     quoted: tuple[Mapping[str, str], ...] = ()  # what papers claim on it
+    audits: tuple[Audit, ...] = ()  # of its audio, if they are at hand
 
     @property
     def page(self) -> str:

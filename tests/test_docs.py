@@ -18,10 +18,11 @@ import pytest
 
 from sertbench import plugins, testing
 from sertbench.cli import parser
+from sertbench.corpus import select
 
 CHECKOUT = Path(__file__).parents[1]
-PAGE = (CHECKOUT / "docs/add-a-model.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+MODEL, CORPUS = ((CHECKOUT / f"docs/add-a-{what}.md").read_text(encoding="utf-8") for what in ("model", "corpus"))
+PAGES = {"model": MODEL, "corpus": CORPUS}
 PIP = "--quiet --disable-pip-version-check"
 OFFLINE = f"{PIP} install --no-index --no-deps --no-build-isolation --target"
 
@@ -44,6 +45,7 @@ class Workshop:
             "sertbench": '-m sertbench.cli "$@"',
             "pytest": '-m pytest -p no:cacheprovider "$@"',
             "pip": f'-m pip {OFFLINE} {self.site} "$2"',
+            "python": '"$@"',
         }
         for name, arguments in commands.items():
             (bin_ / name).write_text(f"#!/bin/sh\nexec {sys.executable} -P {arguments}\n")
@@ -75,11 +77,20 @@ class Workshop:
             assert found, f"$ {command}\nshould print: {line}\nbut printed:\n{done.stdout}"
 
 
-def steps(way: str) -> list[tuple[str, list[str]]]:
-    """The blocks of one section: a file's text with nothing, or a command with the lines that are shown below it."""
-    section = PAGE[PAGE.index(f"\n## {way}") :].partition("\n## ")[2].partition("\n## ")[0]
+def blocks(text: str) -> list[tuple[str, str]]:
+    """Language and content of the fenced blocks."""
+    return re.findall(r"^```(\w+)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def file_of(page: str, name: str) -> str:
+    """The text of a file of a page."""
+    return next(text for _, text in blocks(page) if text.startswith(f"# {name}\n"))
+
+
+def steps(section: str) -> list[tuple[str, list[str]]]:
+    """The blocks of a section: a file's text with nothing, or a command with the lines that are shown below it."""
     found: list[tuple[str, list[str]]] = []
-    for language, text in re.findall(r"^```(\w+)\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL):
+    for language, text in blocks(section):
         if language != "console":
             found.append((text, []))
             continue
@@ -91,28 +102,41 @@ def steps(way: str) -> list[tuple[str, list[str]]]:
     return found
 
 
-def follow(workshop: Workshop, way: str) -> list[str]:
+def section(page: str, way: str) -> str:
+    """A section of a page by the beginning of its heading; "": what stands before the first."""
+    before, _, _ = page.partition("\n## ")
+    return page[page.index(f"\n## {way}") :].partition("\n## ")[2].partition("\n## ")[0] if way else before
+
+
+def follow(workshop: Workshop, text: str) -> list[str]:
     """Follow a section step by step; gives the commands."""
     commands = []
-    for text, shown in steps(way):
-        if text.startswith("$ "):
-            commands.append(text[2:])
-            workshop.execute(text[2:], shown)
+    for step, shown in steps(text):
+        if step.startswith("$ "):
+            commands.append(step[2:])
+            workshop.execute(step[2:], shown)
         else:
-            workshop.write(text)
+            workshop.write(step)
     return commands
 
 
-def test_every_block_is_a_file_or_commands():
-    assert len(BLOCKS) >= 10
-    for language, text in BLOCKS:
+@pytest.mark.parametrize("name", PAGES)
+def test_every_block_is_a_file_or_commands(name):
+    page = PAGES[name]
+    assert len(blocks(page)) >= 10
+    for language, text in blocks(page):
         assert text.startswith("$ " if language == "console" else "# "), text
-    assert PAGE.count("```") == 2 * len(BLOCKS), "a fence is not closed, or has no language"
+    assert page.count("```") == 2 * len(blocks(page)), "a fence is not closed, or has no language"
 
 
-def test_every_command_is_one_that_sertbench_has():
-    commands = [line.split()[2:] for line in PAGE.splitlines() if line.startswith("$ sertbench ")]
-    assert {command[0] for command in commands} == {"new", "check", "profile", "list", "run"}
+@pytest.mark.parametrize(
+    ("name", "used"),
+    [("model", {"new", "check", "profile", "list", "run"}), ("corpus", {"audit", "card", "check", "list", "run"})],
+)
+def test_every_command_is_one_that_sertbench_has(name, used):
+    lines = [line.partition(" 2>&1")[0] for line in PAGES[name].splitlines() if line.startswith("$ sertbench ")]
+    commands = [line.split()[2:] for line in lines]
+    assert {command[0] for command in commands} == used
     for command in commands:
         assert parser().parse_args(command).command == command[0]
 
@@ -120,23 +144,53 @@ def test_every_command_is_one_that_sertbench_has():
 def test_the_first_model_of_the_page_can_be_trained_and_is_as_large_as_it_says(tmp_path):
     """The slow test runs all of the contract; this is what breaks first when the interface changes."""
     file = tmp_path / "my_net.py"
-    file.write_text(next(text for _, text in BLOCKS if text.startswith("# my_net.py")))
+    file.write_text(file_of(MODEL, "my_net.py"))
     cls = plugins.load_model(str(file)).cls
     for check in testing.checks(cls)[:8]:
         assert testing.run_check(cls, check) == ""
-    assert f"{cls.n_parameters:,}" in PAGE
+    assert f"{cls.n_parameters:,}" in MODEL
+
+
+def test_the_corpus_of_the_page_keeps_the_contract_and_is_what_its_script_makes(tmp_path, monkeypatch):
+    """As with the model: the slow test executes the page, this one breaks first."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "greetings.py"
+    file.write_text(file_of(CORPUS, "greetings.py"))
+    assert [result.message for result in testing.check_corpus(str(file)) if not result.passed] == []
+    exec(file_of(CORPUS, "make_greetings.py"), {})
+    adapter = plugins.load_corpus(str(file)).corpus
+    made = select(adapter, "greetings", tmp_path / "greetings", adapter.label_set(None), "all")
+    assert len(made) == 144
+    assert len(adapter.protocols[0].split(made).folds) == 3
+    exec(file_of(CORPUS, "make_table.py"), {})
+    table = plugins.load_corpus("csv").corpus.at(tmp_path / "greetings.csv")
+    assert [u.speaker for u in select(table, "csv", tmp_path / "greetings.csv", table.label_set(None), "all")] == [
+        u.speaker for u in made
+    ]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["1.", "2.", "3."])
-def test_the_page_step_by_step(tmp_path, way):
+def test_the_page_of_models_step_by_step(tmp_path, way):
     workshop = Workshop(tmp_path)
     if way == "2.":
-        workshop.write(next(text for language, text in BLOCKS if text.startswith("# my_net.py")))
-    commands = follow(workshop, way)
+        workshop.write(file_of(MODEL, "my_net.py"))
+    commands = follow(workshop, section(MODEL, way))
     assert any(command.startswith("sertbench run") for command in commands)
 
 
-def test_the_page_has_the_file_of_the_readme():
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["1.", "2.", "3."])
+def test_the_page_of_corpora_step_by_step(tmp_path, way):
+    workshop = Workshop(tmp_path)
+    follow(workshop, section(CORPUS, ""))
+    if way == "3.":
+        workshop.write(file_of(CORPUS, "greetings.py"))
+    commands = follow(workshop, section(CORPUS, way))
+    assert any(command.startswith("sertbench run") for command in commands)
+
+
+def test_the_readme_leads_to_the_pages():
     """README shows one model too; it links here for the rest."""
-    assert "docs/add-a-model.md" in (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    assert all(f"docs/add-a-{name}.md" in readme for name in PAGES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -170,7 +171,7 @@ def test_latex_is_balanced_and_written_to_a_file(folders, tmp_path: Path, capsys
     out = tmp_path / "table.tex"
     assert call("leaderboard", runs, boards, "--format", "latex", "--out", str(out)) == 0
     text = out.read_text()
-    for one in ("begin{table}", "end{table}", "toprule", "midrule", "bottomrule", "caption{", "label{tab:"):
+    for one in ("begin{table*}", "end{table*}", "toprule", "midrule", "bottomrule", "caption{", "label{tab:"):
         assert text.count("\\" + one) == 3
     assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
     lines = [line for line in text.splitlines() if line.endswith(r"\\")]
@@ -196,3 +197,51 @@ def test_hostile_names_are_text_in_every_format(tmp_path: Path, made_bundle, nam
     assert len(re.findall(r"(?<!\\)&", line)) == len(export.COLUMNS) - 1
     assert r"\input" not in latex
     assert not re.search(r"(?<!\\)[%$#_]", line)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("é ñ ç Å Żł", r"\'{e} \~{n} \c{c} \r{A} \.{Z}\l{}"),
+        ("α 😀 \x01", "[U+03B1] [U+1F600] [U+0001]"),
+        ("a--b ?`x` ''", r"a-{}-b ?{}\textasciigrave{}x\textasciigrave{} '{}'"),
+        ('“one”\n\n"two"', r"``one'' {\char34}two{\char34}"),
+    ],
+)
+def test_latex_prints_every_character_or_its_code(text: str, shown: str) -> None:
+    assert export.safe_latex(text) == shown
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed (texlive-latex-recommended)")
+def test_latex_compiles_and_fits_the_page(tmp_path: Path, made_bundle) -> None:
+    runs = tmp_path / "runs"
+    for k, name in enumerate(("glam", "bilstm_attention", HOSTILE, "α → ß “x”", r"\^~#&%$_{}", "a--b\n\nc")):
+        made_bundle(runs, name, "one" if k < 2 else f"c{k}", 0.9, k, seeds=1 + k % 2, trials=10 * k)
+    made_bundle(runs, "guess", "one", 0.0, 9, changes={"model": {"diagnostic": True}, "corpus": {"label_set": "4c_é%"}})
+    rebuild.rebuild(tmp_path / "boards", runs)
+    rows = [row for path in sorted((tmp_path / "boards").glob("*.csv")) for row in leaderboard.read(path)]
+    main_rows = [row for row in rows if row["corpus"] == "one"]
+    for name, chosen in (("all", rows), ("one", main_rows)):
+        body = export.latex(chosen)
+        text = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n" + body + "\n\\end{document}\n"
+        (tmp_path / f"{name}.tex").write_text(text, encoding="utf-8")
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", f"{name}.tex"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
+        assert done.returncode == 0, done.stdout[-2000:]
+        assert (tmp_path / f"{name}.pdf").stat().st_size > 10_000
+        assert name == "all" or "Overfull" not in done.stdout, "a table of usual names is as wide as the page at most"
+
+
+def test_rows_of_one_model_are_told_apart_by_their_features(tmp_path: Path, made_bundle) -> None:
+    for k, kind in enumerate(("egemaps", "functionals")):
+        path = made_bundle(tmp_path / "runs", "svm", "one", 0.9, k, folder=kind)
+        run = json.loads((path / "run.json").read_text())
+        run["model"]["recipe"]["features"] = {"kind": kind}
+        (path / "run.json").write_text(json.dumps(run))
+    made_bundle(tmp_path / "runs", "cnn", "one", 0.5, 3)
+    rebuild.rebuild(tmp_path / "boards", tmp_path / "runs")
+    text = export.markdown(leaderboard.read(tmp_path / "boards" / "one.csv"))
+    assert "| svm, egemaps |" in text
+    assert "| svm, functionals |" in text
+    assert "| cnn |" in text

@@ -15,18 +15,30 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("corpora", nargs="*", metavar="CORPUS", help="only these leaderboards (default: all)")
     add_runs(parser)
     add_leaderboards(parser)
+    parser.add_argument(
+        "--audits",
+        type=Path,
+        metavar="FOLDER",
+        help="of the files that `sertbench audit NAME --json FILE` wrote, for the corpora's pages "
+        "(default: audits in the leaderboards' folder, if it is there)",
+    )
     parser.add_argument("--out", type=Path, default=Path("report"), help="folder to write (default: report)")
 
 
 def execute(options: argparse.Namespace) -> int:
     """Verify, draw, and say where the first page is."""
-    from sertbench import report, report_gather
+    from sertbench import report, report_audit, report_gather
 
-    view = report_gather.gather(options.leaderboards, options.runs, options.corpora)
+    audits = report_audit.read_all(options.audits, options.leaderboards)
+    view = report_gather.gather(options.leaderboards, options.runs, options.corpora, audits.values())
     index = report.write(view, options.out)
     screen = console()
     rows = len(view.entries)
     screen.print(f"{index}: {rows} rows of {len(view.corpora)} corpora, {rows - view.missing} verified", markup=False)
     if view.missing:
         screen.print(f"{view.missing} rows have no page: their bundles are not in {options.runs}", markup=False)
+    shown = [audit for corpus in view.corpora for audit in corpus.audits]
+    for path, audit in audits.items():
+        if audit not in shown and not options.corpora:
+            screen.print(f"{path} is not shown: there is no board of {audit.corpus}", markup=False, highlight=False)
     return 0

@@ -32,6 +32,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profile", action="store_true", help="after the run, show where its time went; profile.json has the same"
     )
+    parser.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="also write the curves of every fit for TensorBoard, into `tensorboard` of the run's folder",
+    )
     parser.add_argument("--dry-run", action="store_true", help="show the plan and stop")
     for name in ("models", "datasets"):
         parser.add_argument(
@@ -66,12 +71,15 @@ def execute(options: argparse.Namespace) -> int:
         from sertbench import worker_processes
 
         worker_processes.prepare()  # before this process loads torch as well
-    from sertbench import benchmark, grid
+    from sertbench import benchmark, grid, scalars
     from sertbench.progress import Display
 
     known = {f.name for f in fields(config.RunConfig)}
     flags = {k: v for k, v in vars(options).items() if k in known | set(grid.PLURALS)}
-    display = Display(console(), quiet=options.quiet and not options.dry_run, profile=options.profile)
+    if options.tensorboard:
+        scalars.refuse_missing()
+    quiet = options.quiet and not options.dry_run
+    display = Display(console(), quiet=quiet, profile=options.profile, tensorboard=options.tensorboard)
     named = options.config is not None or any(name in flags for name in ("model", "dataset", *grid.PLURALS))
     configs = grid.expand(options.config, flags) if named or not options.only_failed else []
     if options.only_failed:
