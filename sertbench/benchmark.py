@@ -136,7 +136,8 @@ def execute(job: Job, runner: Runner, display: Display) -> dict[str, Any]:
     tested = [[plan.manifest.utterances[i].id for i in fold.test] for fold in plan.split.folds]
     whole = not record.get("failures")
     seen = activations.collect(Path(plan.config.runs) / "fits", record["frozen"], tested) if whole else None
-    return bundle.save(plan.folder, configs.dump(plan.config), plan.split, predictions, record, plan.excluded, seen)
+    config, audio = configs.dump(plan.config), bundle.audio_table(plan.manifest)
+    return bundle.save(plan.folder, config, plan.split, predictions, record, plan.excluded, seen, audio)
 
 
 def with_optimism(plan: Plan, run: dict[str, Any], runner: Runner, display: Display) -> dict[str, Any]:
