@@ -27,6 +27,8 @@ COMMANDS = (
     "profile",
     "verify",
     "compare",
+    "predict",
+    "export",
     "replay",
     "leaderboard",
     "report",

@@ -190,7 +190,9 @@ def _check_indices(name: str, made: Any) -> None:
         good = all((tree.nodes["feature_idx"] < made.n_features_in_).all() for tree in trees)
     elif name == "SVC":
         n, k = len(made.support_), len(made.classes_)
-        good = made.kernel in ("precomputed", "linear", "rbf") and made._n_support.sum() == n == made.dual_coef_.shape[1]
+        good = (
+            made.kernel in ("precomputed", "linear", "rbf") and made._n_support.sum() == n == made.dual_coef_.shape[1]
+        )
         good = good and len(made._n_support) == k and made.dual_coef_.shape[0] == made._dual_coef_.shape[0] == k - 1
         good = good and made._dual_coef_.shape[1] == n and made._intercept_.size == k * (k - 1) // 2
         good = good and ((made.support_ >= 0) & (made.support_ < made.shape_fit_[0])).all()
