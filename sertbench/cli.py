@@ -30,6 +30,7 @@ COMMANDS = (
     "predict",
     "export",
     "replay",
+    "cross",
     "leaderboard",
     "report",
     "plot",

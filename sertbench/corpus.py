@@ -113,6 +113,7 @@ class Corpus(ABC):
     n_speakers: ClassVar[int | None] = None  # where the default label set does not count them
     hours: ClassVar[float | None] = None  #   of the default label set, where published or counted
     known_duplicates: ClassVar[tuple[tuple[str, str], ...]] = ()  # pairs of ids published with the same audio
+    speaker_pool: ClassVar[str] = ""  #       the same word in corpora whose equal speaker ids are the same people
     title: ClassVar[str] = ""  #              what rows call the corpus; empty: the plug-in's name
 
     @abstractmethod

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sertbench import bundle, leaderboard, verify
+from sertbench import bundle, cross_board, leaderboard, verify
 from sertbench.errors import BundleError, StorageError
 from sertbench.leaderboard import KEY, Row, key_of, text_of
 
@@ -70,7 +70,8 @@ def rebuild(folder: Path, runs: Path) -> tuple[list[Path], list[str]]:
         lost = (row for row in made if not bundle.at_hand(runs, row["bundle"]))
         notes += [f"{path.name}: {without_bundle(row)}, so it is kept without a rank" for row in lost]
         paths.append(path)
-    return paths, notes
+    crossed, more = cross_board.rebuild(folder, runs)
+    return paths + crossed, notes + more
 
 
 def without_bundle(row: Row) -> str:
@@ -81,11 +82,11 @@ def without_bundle(row: Row) -> str:
 def check(folder: Path, runs: Path) -> list[str]:
     """Whatever in the published leaderboards is not what the bundles give, in sentences; empty if all is well."""
     gathered = gather(runs)
-    names = sorted({*gathered.rows, *(path.stem for path in folder.glob("*.csv"))})
+    names = sorted({*gathered.rows, *leaderboard.tables(folder)})
     found = list(gathered.left_out)
     for corpus in names:
         found += differences(folder / f"{corpus}.csv", gathered.rows.get(corpus, []), runs)
-    return found
+    return [*found, *cross_board.check(folder, runs)]
 
 
 def differences(path: Path, rows: list[Row], runs: Path) -> Iterator[str]:
