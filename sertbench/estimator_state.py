@@ -99,7 +99,7 @@ def save(path: Path, state: State) -> None:
 def load(path: Path) -> State:
     """Read a state. Raises StorageError if it is missing or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             arrays = {name: kept[name] for name in kept.files}
         tree = json.loads(arrays.pop(TREE).tobytes())
         if not isinstance(tree, dict):
