@@ -91,7 +91,7 @@ def run(asked: CrossConfig, display: Display, *, dry: bool = False) -> Outcome |
     merged = read_merges(asked.merge, (p.label_set for p in parts.values()))
     classes = shared_classes(tuple(parts.values()), merged)
     mapping = describe_mapping(tuple(parts.values()), classes, merged)
-    display.pairs("classes", [(name, cross_board.mapping_text({name: said})) for name, said in mapping.items()])
+    display.pairs("classes", [(name, cross_board.mapping_of(said)) for name, said in mapping.items()])
     jobs = []
     for train, test in asked.pairs:
         plan = planned(asked, [parts[s] for s in train], [parts[s] for s in test], classes, merged, display)
@@ -117,9 +117,9 @@ def read(asked: CrossConfig, display: Display) -> dict[str, Part]:
         for name in said:
             if name not in asked.specs:
                 raise ConfigError(f"{option} {name}=…: {unknown('corpus of this command', name, asked.specs)}")
-    for spec in asked.specs:
-        loaded = plugins.load_corpus(spec)
-        root = corpora.locate(loaded.name, loaded.corpus, Path(asked.data[spec]) if spec in asked.data else None, cache)
+    for spec, loaded in {spec: plugins.load_corpus(spec) for spec in asked.specs}.items():
+        data = Path(asked.data[spec]) if spec in asked.data else None
+        root = corpora.locate(loaded.name, loaded.corpus, data, cache, f"--data {spec}=PATH")
         corpus = loaded.corpus.at(root)
         name = corpus.title or loaded.name
         label_set = corpus.label_set(asked.labels.get(spec))

@@ -102,12 +102,13 @@ def rows_of(run: Mapping[str, Any], folder: Path) -> list[Row]:
 
 def mapping_text(mapping: Mapping[str, Any]) -> str:
     """The label mapping in a cell: which classes of each corpus are which shared one, and what is left out."""
-    parts = []
-    for name, said in mapping.items():
-        used = ", ".join(f"{c} = {' or '.join(own)}" for c, own in said["classes"].items())
-        left = f"; without {', '.join(said['left_out'])}" if said["left_out"] else ""
-        parts.append(f"{name} ({said['label_set']}): {used}{left}")
-    return " | ".join(parts)
+    return " | ".join(f"{name} ({said['label_set']}): {mapping_of(said)}" for name, said in mapping.items())
+
+
+def mapping_of(said: Mapping[str, Any]) -> str:
+    """The label mapping of one corpus."""
+    used = ", ".join(f"{c} = {' or '.join(own)}" for c, own in said["classes"].items())
+    return used + (f"; without {', '.join(said['left_out'])}" if said["left_out"] else "")
 
 
 def bundles(runs: Path) -> Iterator[tuple[dict[str, Any], Path]]:
