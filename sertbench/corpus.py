@@ -261,8 +261,8 @@ def audio_files(root: Path, endings: Collection[str] = AUDIO) -> list[Path]:
 def locate(name: str, corpus: Corpus, data: Path | None, cache: Path, option: str = "--data PATH") -> Path:
     """The corpus's folder: `data` (--data), else $SERTBENCH_DATA/<name>, else what the corpus itself makes in `cache`.
 
-    `option` is what to type where it is not found. Raises CorpusError if that is no folder with something in it (for a tabular corpus: no file), or if there is none:
-    with how to get the corpus.
+    `option` is what to type where it is not found. Raises CorpusError if that is no folder with something in it (for a
+    tabular corpus: no file), or if there is none: with how to get the corpus.
     """
     if data is not None:
         return _filled(data.expanduser(), name, corpus, "--data")
