@@ -7,6 +7,7 @@ plan (corpus, gate, folds) -> features -> per outer fold: tune on its validation
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -80,7 +81,11 @@ def run(config: RunConfig, display: Display, *, dry: bool = False) -> Outcome | 
 
 def prepare(config: RunConfig, display: Display, *, dry: bool) -> Job:
     """Plan a run and show the plan. Nothing is written by a dry run; otherwise whatever will be written, can be."""
-    plan = plans.make(config, display)
+    return prepared(config, plans.make(config, display), display, dry=dry)
+
+
+def prepared(config: RunConfig, plan: Plan, display: Display, *, dry: bool) -> Job:
+    """Show a plan, and make sure of its folders."""
     if not dry and finished(plan, display):
         return Job(config, plan, Cost(0, 0, 0, 0.0), finished=True)
     price = cost.cost(plan)
@@ -113,21 +118,31 @@ def finished(plan: Plan, display: Display) -> bool:
 def complete(job: Job, runner: Runner, display: Display) -> Outcome:
     """Do what a job is ready for. BusyError if another process is at the same run."""
     plan = job.plan
-    busy = f"{plan.folder} is being written by another sertbench. `sertbench status` shows it: wait for it, or stop it"
-    with files.locked(plan.folder / ".lock", LOCK_SECONDS, busy):
-        if job.finished:
-            display.say(f"everything is done already: {plan.folder} (delete it to run again)")
-            run = bundle.load_run(plan.folder)
-        else:
-            files.remove_drafts(plan.folder)
-            clean(Path(plan.config.runs) / "fits")
-            run = execute(job, runner, display)
+    with held(plan):
+        run = done(job, runner, display)
         outcome = publish(plan, with_optimism(plan, run, runner, display))
     display.emit("end")
     status.finish(job.config, plan.folder, outcome.row["unranked_reason"] if run.get("failures") else "")
     trim_cache(configs.cache_folder(), cache_limit())
     lap("statistics")
     return outcome
+
+
+def held(plan: Plan) -> AbstractContextManager[None]:
+    """Keep other processes from the same run."""
+    busy = f"{plan.folder} is being written by another sertbench. `sertbench status` shows it: wait for it, or stop it"
+    return files.locked(plan.folder / ".lock", LOCK_SECONDS, busy)
+
+
+def done(job: Job, runner: Runner, display: Display) -> dict[str, Any]:
+    """The content of run.json: of an earlier run, or of this one. For one who holds the run."""
+    plan = job.plan
+    if job.finished:
+        display.say(f"everything is done already: {plan.folder} (delete it to run again)")
+        return bundle.load_run(plan.folder)
+    files.remove_drafts(plan.folder)
+    clean(Path(plan.config.runs) / "fits")
+    return execute(job, runner, display)
 
 
 def execute(job: Job, runner: Runner, display: Display) -> dict[str, Any]:
@@ -141,7 +156,8 @@ def execute(job: Job, runner: Runner, display: Display) -> dict[str, Any]:
     tested = [[plan.manifest.utterances[i].id for i in fold.test] for fold in plan.split.folds]
     whole = not record.get("failures")
     seen = activations.collect(Path(plan.config.runs) / "fits", record["frozen"], tested) if whole else None
-    return bundle.save(plan.folder, configs.dump(plan.config), plan.split, predictions, record, plan.excluded, seen)
+    config, audio = configs.dump(plan.config), bundle.audio_table(plan.manifest)
+    return bundle.save(plan.folder, config, plan.split, predictions, record, plan.excluded, seen, audio)
 
 
 def with_optimism(plan: Plan, run: dict[str, Any], runner: Runner, display: Display) -> dict[str, Any]:
@@ -227,6 +243,7 @@ def record_of(
         },
         "environment": bundle.environment(),
         "figures": figures(predictions),
+        **plan.sections,
     }  # fmt: skip
 
 

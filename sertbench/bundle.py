@@ -4,6 +4,7 @@
         config.toml           the resolved configuration; `sertbench run --config` on it is this run again
         predictions.parquet   per seed and test utterance: class probabilities, target, fold, speaker, kept epoch
         split.parquet         per fold and utterance: role
+        audio.parquet         per utterance: hash of its decoded audio (see `audio.probe`), so that it is known again
         activations.parquet   per test utterance: what the last layer was given (networks; see `activations`)
         studies/              one Optuna journal per outer fold (where something was tuned)
         run.json              everything else, with the hashes of the files above; written last, so it says "whole"
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sertbench import __version__, exclusions, files
+from sertbench.corpus import Manifest
 from sertbench.errors import BundleError, NewerBundleError
 from sertbench.protocols import ROLES, Split
 from sertbench.results import Predictions
@@ -51,6 +53,12 @@ def split_table(split: Split) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["fold", "utterance", "role"])
 
 
+def audio_table(manifest: Manifest) -> pd.DataFrame:
+    """One row per utterance: utterance, audio_sha256."""
+    ids = [u.id for u in manifest.utterances]
+    return pd.DataFrame({"utterance": ids, "audio_sha256": list(manifest.audio_sha256)})
+
+
 def save(
     folder: Path,
     config: str,
@@ -59,6 +67,7 @@ def save(
     run: Mapping[str, Any],
     excluded: Collection[str] = (),
     activations: pd.DataFrame | None = None,
+    audio: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
     """Write a whole bundle; gives run.json's content with the hashes of the other files."""
     names = ["config.toml", "split.parquet", "predictions.parquet"]
@@ -68,9 +77,10 @@ def save(
     files.write_text(folder / "config.toml", config)
     write_table(folder / "split.parquet", split_table(split))
     write_table(folder / "predictions.parquet", predictions.frame)
-    if activations is not None:
-        write_table(folder / "activations.parquet", activations)
-        names.append("activations.parquet")
+    for name, table in {"activations.parquet": activations, "audio.parquet": audio}.items():
+        if table is not None:
+            write_table(folder / name, table)
+            names.append(name)
     hashes = {name: files.sha256(folder / name) for name in names}
     return save_run(folder, {"schema_version": SCHEMA_VERSION, **run, "files": hashes})
 

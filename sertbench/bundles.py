@@ -15,6 +15,7 @@ from sertbench import bundle, files
 
 PUBLISHED = "bundles"  # within the leaderboards: what `sertbench publish` wrote
 REPLAYS = "replays"  #   within the runs and within the published bundles: those of replayed claims
+CROSSED = "cross"  #     likewise: those of cross-corpus runs
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class Bundles:
     def replays(self) -> Bundles:
         """The bundles of replayed claims."""
         return Bundles(self.published / REPLAYS, self.runs / REPLAYS)
+
+    @property
+    def crossed(self) -> Bundles:
+        """The bundles of cross-corpus runs."""
+        return Bundles(self.published / CROSSED, self.runs / CROSSED)
 
     def __iter__(self) -> Iterator[Path]:
         """All whole bundles by name; of two copies of one run the published one alone."""

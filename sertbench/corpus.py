@@ -114,6 +114,7 @@ class Corpus(ABC):
     hours: ClassVar[float | None] = None  #   of the default label set, where published or counted
     known_duplicates: ClassVar[tuple[tuple[str, str], ...]] = ()  # pairs of ids published with the same audio
     known_silent: ClassVar[tuple[str, ...]] = ()  #                 ids published silent, or nearly so
+    speaker_pool: ClassVar[str] = ""  #       the same word in corpora whose equal speaker ids are the same people
     title: ClassVar[str] = ""  #              what rows call the corpus; empty: the plug-in's name
 
     @abstractmethod
@@ -258,11 +259,11 @@ def audio_files(root: Path, endings: Collection[str] = AUDIO) -> list[Path]:
     return exclusions.visible(p for p in root.rglob("*") if p.suffix.lower() in endings and not p.name.startswith("."))
 
 
-def locate(name: str, corpus: Corpus, data: Path | None, cache: Path) -> Path:
+def locate(name: str, corpus: Corpus, data: Path | None, cache: Path, option: str = "--data PATH") -> Path:
     """The corpus's folder: `data` (--data), else $SERTBENCH_DATA/<name>, else what the corpus itself makes in `cache`.
 
-    Raises CorpusError if that is no folder with something in it (for a tabular corpus: no file), or if there is none:
-    with how to get the corpus.
+    `option` is what to type where it is not found. Raises CorpusError if that is no folder with something in it (for a
+    tabular corpus: no file), or if there is none: with how to get the corpus.
     """
     if data is not None:
         return _filled(data.expanduser(), name, corpus, "--data")
@@ -275,7 +276,7 @@ def locate(name: str, corpus: Corpus, data: Path | None, cache: Path) -> Path:
     offer = f"`sertbench download {name}`, or by hand: " if corpus.archives else ""
     tried = f" {Path(shelf) / name} does not exist." if shelf else ""
     raise CorpusError(
-        f"where is {name}?{tried} Type `--data PATH`, or `export SERTBENCH_DATA=PARENT` with it in PARENT/{name}.\n"
+        f"where is {name}?{tried} Type `{option}`, or `export SERTBENCH_DATA=PARENT` with it in PARENT/{name}.\n"
         f"  to get it: {offer}{corpus.access}\n  licence: {corpus.licence}\n  must contain: {corpus.layout}"
     )
 

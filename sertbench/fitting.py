@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
+from torch import Tensor
 
-from sertbench import activations
+from sertbench import activations, estimator_state
 from sertbench.checkpoints import Checkpoint
 from sertbench.errors import StorageError
 from sertbench.feature_store import FeatureStore
@@ -108,7 +110,7 @@ def examples(task: FitTask, positions: np.ndarray, first: int, targets: np.ndarr
 
 
 def fit_estimator(task: FitTask, cls: type[Estimator], arguments: dict[str, Any]) -> tuple[Estimator, Fitted]:
-    """Fit a non-neural model. It is not stored: being cheap and deterministic, it is fitted again to predict."""
+    """Fit a non-neural model. Being cheap and deterministic, it is fitted again to predict, and stored only then."""
     estimator = cls(task.n_classes, task.seed, **arguments)
     estimator.step = task.refit_epochs
     part, targets = task.train, task.train_targets
@@ -126,12 +128,34 @@ def fit_estimator(task: FitTask, cls: type[Estimator], arguments: dict[str, Any]
     return estimator, Fitted({}, estimator.step or 1, uar, (), pruned=False)
 
 
+def restored(
+    cls: type[NeuralModel],
+    arguments: Mapping[str, Any],
+    recipe: Recipe,
+    input_shape: tuple[int, int],
+    n_classes: int,
+    saved: Mapping[str, Tensor],
+    device: str,
+) -> Network:
+    """The network with the weights and the normaliser that were saved."""
+    with own_random_state(device):
+        model = cls(input_shape, n_classes, **arguments)
+    normaliser = Normaliser(saved.get("normaliser.mean"), saved.get("normaliser.std"))
+    network = Network(model, normaliser, recipe.window is None)
+    network.load_state_dict(dict(saved))
+    return network.to(device)
+
+
 def predict_test(task: PredictionTask) -> np.ndarray:
     """Load the fit (or fit the estimator again) and predict."""
     fit = task.fit
     cls, recipe, arguments = fit.resolve()
     if issubclass(cls, Estimator):
         estimator, _ = fit_estimator(fit, cls, arguments)
+        with suppress(estimator_state.NotStorableError):
+            estimator_state.save(
+                fit.folder / fit.identity() / estimator_state.FILE, estimator_state.state_of(estimator)
+            )
         test = examples(replace(fit, utterances=task.utterances, seconds=task.seconds), task.test, 0, None)
         lap("batches")
         with threadpool_limits(1):
@@ -144,12 +168,7 @@ def predict_test(task: PredictionTask) -> np.ndarray:
         saved = torch.load(weights, weights_only=True)
     except FileNotFoundError as error:
         raise StorageError(f"{weights} was removed while it was needed. Type the same command again") from error
-    mean, std = saved.get("normaliser.mean"), saved.get("normaliser.std")
-    with own_random_state(fit.compute.device):
-        model = cls(store.input_shape, fit.n_classes, **arguments)
-    network = Network(model, Normaliser(mean, std), recipe.window is None)
-    network.load_state_dict(saved)
-    network.to(fit.compute.device)
+    network = restored(cls, arguments, recipe, store.input_shape, fit.n_classes, saved, fit.compute.device)
     items, owner = store.items_of(task.test)
 
     def predict_all(parts: int) -> tuple[np.ndarray, np.ndarray | None]:

@@ -50,6 +50,7 @@ KEY = (
     "model", "features", "corpus", "label_set", "subset", "protocol", "hpo_trials", "seeds", "max_epochs", "device",
     "precision", "leaky", "shuffled_labels", "protocol_sha256", "corpus_manifest_sha256", "excluded_sha256",
 )  # fmt: skip
+CROSS = "cross.csv"  # the board of cross-corpus runs, which has other columns (see cross_board)
 TABLE = ("corpus", "label_set", "subset", "protocol_sha256", "corpus_manifest_sha256", "excluded_sha256")
 BOARDS = ("main", "replication", "diagnostic")
 NUMBERS = ("uar_pooled_mean", "uar_ci95_lo", "uar_ci95_hi", "n_utt_scored", "n_seeds", "hpo_trials")  # in every row
@@ -147,6 +148,11 @@ def unranked_reason(
     if any(o["key"] == "session" and "test" in o["roles"] and o["shared"] for o in protocol["overlaps"]):
         return "the test part's recording sessions are in training or validation"
     return str(corpus["unranked"])
+
+
+def tables(folder: Path) -> dict[str, Path]:
+    """The leaderboards of corpora in a folder, by corpus."""
+    return {path.stem: path for path in sorted(folder.glob("*.csv")) if path.name != CROSS}
 
 
 def header(rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> list[str]:

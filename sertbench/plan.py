@@ -7,7 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ class Plan:
     row_id: str
     folder: Path  #                   of the bundle
     excluded: tuple[str, ...] = ()  # what --accept-missing names
+    sections: Mapping[str, Any] = field(default_factory=dict)  # of run.json, beside the usual ones
     speaker_norm: bool = False  #     features per speaker, test speakers too (see optimism); never in a run
 
 
@@ -59,11 +60,7 @@ def make(config: RunConfig, display: Display) -> Plan:
     Raises a SertbenchError for whatever is wrong with any of them.
     """
     model = plugins.load_model(config.model)
-    if config.trials:
-        tuning.published(model.cls)
-    base_choice = base(config, model)
-    recipe, _ = model.cls.recipe.with_choice(base_choice)
-    versions = utterance_features.versions(recipe.features)
+    refuse_unready(config, model)
     loaded = plugins.load_corpus(config.dataset)
     cache = configs.cache_folder()
     root = corpora.locate(loaded.name, loaded.corpus, Path(config.data) if config.data else None, cache)
@@ -73,21 +70,48 @@ def make(config: RunConfig, display: Display) -> Plan:
     name = corpus.title or loaded.name
     label_set = corpus.label_set(config.labels)
     protocol = find_protocol(corpus, name, config.protocol)
-    compute = Compute.resolve(config.device, config.precision)
     with display.stage(f"reading {name}", 1) as advance:
         manifest = corpora.build_manifest(name, corpus, root, label_set, config.subset, cache, excluded=excluded)
         advance(1)
     lap("corpus")
+    full = configs.resolved(
+        config, model=model.spec, dataset=loaded.spec, labels=label_set.name, protocol=protocol.name,
+        accept_missing=bundle.EXCLUSIONS if excluded else None,
+    )  # fmt: skip
+    return assemble(full, model, corpus, label_set, manifest, protocol, Path(config.runs), display, excluded)
+
+
+def refuse_unready(config: RunConfig, model: LoadedModel) -> None:
+    """Whatever can be wrong with a model's options is said before a corpus is read."""
+    if config.trials:
+        tuning.published(model.cls)
+    utterance_features.versions(model.cls.recipe.with_choice(base(config, model))[0].features)
+    Compute.resolve(config.device, config.precision)
+
+
+def assemble(
+    config: RunConfig,
+    model: LoadedModel,
+    corpus: Corpus,
+    label_set: LabelSet,
+    manifest: Manifest,
+    protocol: Protocol,
+    bundles: Path,
+    display: Display,
+    excluded: tuple[str, ...] = (),
+    sections: Mapping[str, Any] | None = None,
+) -> Plan:
+    """The plan of a run over a manifest: fold it and run the leakage gate. Its bundle will lie in `bundles`."""
+    base_choice, name, cache = base(config, model), manifest.corpus, configs.cache_folder()
+    recipe, _ = model.cls.recipe.with_choice(base_choice)
+    versions = utterance_features.versions(recipe.features)
+    compute = Compute.resolve(config.device, config.precision)
     split = protocol.split(manifest.utterances)
     refuse_gaps(protocol, split)
     near = near_copies(manifest, corpus.channel, cache, display)
     overlaps = gate.overlaps(manifest, split, protocol.promises, near)
     leaky = gate.enforce(overlaps, config.allow_leak)
     lap("gate")
-    full = configs.resolved(
-        config, model=model.spec, dataset=loaded.spec, labels=label_set.name, protocol=protocol.name,
-        accept_missing=bundle.EXCLUSIONS if excluded else None,
-    )  # fmt: skip
     identity = {
         "model": [model.name, model.source_sha256],
         "recipe": asdict(recipe),
@@ -106,10 +130,10 @@ def make(config: RunConfig, display: Display) -> Plan:
     row_id = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:10]
     at_once = torch.cuda.device_count() if compute.device == "cuda" else workers_that_fit(len(os.sched_getaffinity(0)))
     workers = config.workers or at_once
-    folder = Path(config.runs) / f"{name}-{model.name}-{protocol.name}-{row_id}"
+    folder = bundles / f"{name}-{model.name}-{protocol.name}-{row_id}"
     return Plan(
-        full, model, corpus, name, label_set, manifest, protocol, split, overlaps, leaky,
-        recipe, base_choice, compute, workers, row_id, folder, excluded,
+        config, model, corpus, name, label_set, manifest, protocol, split, overlaps, leaky,
+        recipe, base_choice, compute, workers, row_id, folder, excluded, sections=sections or {},
     )  # fmt: skip
 
 

@@ -28,8 +28,8 @@ from sertbench import scalars
 
 if TYPE_CHECKING:
     from sertbench.fits import FitRecord
-    from sertbench.stopwatch import Stopwatch
     from sertbench.scalars import ScalarLog
+    from sertbench.stopwatch import Stopwatch
 
 JOURNAL = "fits.jsonl"
 EVENTS = "progress.jsonl"

@@ -41,7 +41,7 @@ def publish(folder: Path, bundles: Bundles) -> Path:
     run |= {part: public(run[part]) for part in SPOKEN if part in run}
     if private := list(private_words(run)):
         raise BundleError(f"{folder.name} names folders of this machine: {few(private, 3)}. Rename them, and run again")
-    target = bundles.published / folder.name
+    target = (bundles.crossed if "cross" in run else bundles).published / folder.name
     (target / "run.json").unlink(missing_ok=True)
     config = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
     files.write_text(target / "config.toml", tomli_w.dumps(public(config)))

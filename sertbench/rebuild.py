@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sertbench import bundle, leaderboard, quoted, verify
+from sertbench import bundle, cross_board, leaderboard, quoted, verify
 from sertbench.bundles import Bundles
 from sertbench.errors import BundleError, ConfigError, StorageError
 from sertbench.leaderboard import KEY, Row, key_of, text_of
@@ -63,7 +63,7 @@ def rebuild(folder: Path, runs: Path, corpora: Sequence[str] = ()) -> tuple[list
     bundles = Bundles.of(runs, folder)
     gathered = gather(bundles)
     notes, paths = list(gathered.left_out), []
-    there = {path.stem for path in folder.glob("*.csv")}
+    there = set(leaderboard.tables(folder))
     for corpus in sorted({*gathered.rows, *there, *corpora}):
         path, rows = folder / f"{corpus}.csv", gathered.rows.get(corpus, [])
         if corpus not in {*gathered.rows, *there} and not quoted.rows(corpus):
@@ -78,7 +78,8 @@ def rebuild(folder: Path, runs: Path, corpora: Sequence[str] = ()) -> tuple[list
         lost = (row for row in made if not bundles.find(row))
         notes += [f"{path.name}: {without_bundle(row)}, so it is kept without a rank" for row in lost]
         paths.append(path)
-    return paths, notes
+    crossed, more = cross_board.rebuild(folder, bundles)
+    return paths + crossed, notes + more
 
 
 def without_bundle(row: Row) -> str:
@@ -90,11 +91,11 @@ def check(folder: Path, runs: Path) -> list[str]:
     """Whatever in the published leaderboards is not what the bundles give, in sentences; empty if all is well."""
     bundles = Bundles.of(runs, folder)
     gathered = gather(bundles)
-    names = sorted({*gathered.rows, *(path.stem for path in folder.glob("*.csv"))})
+    names = sorted({*gathered.rows, *leaderboard.tables(folder)})
     found = list(gathered.left_out)
     for corpus in names:
         found += differences(folder / f"{corpus}.csv", gathered.rows.get(corpus, []), bundles)
-    return found
+    return [*found, *cross_board.check(folder, bundles)]
 
 
 def differences(path: Path, rows: list[Row], bundles: Bundles) -> Iterator[str]:

@@ -29,7 +29,9 @@ from sertbench.report_view import CHEATS, View
 
 ASSETS = Path(__file__).parent / "assets"
 MARK = ".sertbench-report"  # a folder with this file may be replaced
-BUNDLED = ("config.toml", "predictions.parquet", "split.parquet", "activations.parquet", "run.json")
+BUNDLED = (
+    "config.toml", "predictions.parquet", "split.parquet", "audio.parquet", "activations.parquet", "run.json",
+)  # fmt: skip
 
 
 def write(view: View, out: Path) -> Path:

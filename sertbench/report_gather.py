@@ -26,7 +26,7 @@ def gather(leaderboards: Path, runs: Path, corpora: Sequence[str] = (), audits: 
 
     Raises StorageError where a published number is not what its bundle gives: such a table is not drawn.
     """
-    paths = {path.stem: path for path in sorted(leaderboards.glob("*.csv"))}
+    paths = leaderboard.tables(leaderboards)
     for name in corpora:
         if name not in paths:
             raise ConfigError(unknown("leaderboard", name, paths))

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from sertbench import bundle, files, leaderboard, quoted, replication
-from sertbench.bundles import REPLAYS, Bundles
+from sertbench import bundle, cross_board, files, leaderboard, quoted, replication
+from sertbench.bundles import CROSSED, REPLAYS, Bundles
 from sertbench.errors import BundleError
 from sertbench.leaderboard import Row, text_of
 from sertbench.protocols import table_sha256
@@ -125,6 +125,8 @@ def verify_table(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
     """Everything in a leaderboard that does not follow from the bundles, and the rows whose bundle is not in `runs`."""
     if replication.holds(path):
         return verify_replication(path, runs)
+    if path.name == leaderboard.CROSS:
+        return verify_cross(path, runs)
     rows, bundles = leaderboard.read(path), Bundles.of(runs, path.parent)
     findings = list(wrong_quotes(path))
     missing: list[str] = []
@@ -172,6 +174,27 @@ def verify_replication(path: Path, runs: Path) -> tuple[list[Finding], list[str]
             else:
                 missing.append(f"honest {row['model']} ({row['honest_row_id']}): {runs / row['honest_bundle']}")
         findings += differing_cells(row, replication.row_of(bundle.load_run(folder), folder, honest))
+    return findings, missing
+
+
+def verify_cross(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
+    """As `verify_table` for the cross-corpus board."""
+    findings: list[Finding] = []
+    missing: list[str] = []
+    derived: dict[str, dict[str, Row]] = {}
+    bundles = Bundles.of(runs, path.parent).crossed
+    for row in leaderboard.read(path, cross_board.KEY):
+        folder = bundles.find(row)
+        if folder is None:
+            missing.append(f"{row['model']} ({row['row_id']}): {runs / CROSSED / row['bundle']}")
+            continue
+        if folder.name not in derived:
+            findings += verify_bundle(folder)
+            derived[folder.name] = {r["row_id"]: r for r in cross_board.rows_of(bundle.load_run(folder), folder)}
+        if row["row_id"] not in derived[folder.name]:
+            findings.append(Finding(path.name, "row", row["row_id"], "none of this bundle's"))
+            continue
+        findings += differing_cells(row, derived[folder.name][row["row_id"]])
     return findings, missing
 
 

@@ -66,7 +66,7 @@ def export(options: argparse.Namespace) -> int:
     from sertbench import files, leaderboard
     from sertbench.errors import unknown
 
-    paths = {path.stem: path for path in sorted(options.leaderboards.glob("*.csv"))}
+    paths = leaderboard.tables(options.leaderboards)
     if not paths:
         raise ConfigError(f"there is no leaderboard in {options.leaderboards}. `sertbench leaderboard` makes them")
     for name in options.corpora:

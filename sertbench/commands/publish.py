@@ -22,12 +22,12 @@ def execute(options: argparse.Namespace) -> int:
     """Copy the bundles, write the tables anew from them, and say what to commit."""
     if bool(options.run) == options.all:
         raise ConfigError("name the runs to publish, or type --all. `sertbench status` shows what there is")
-    from sertbench import bundle, comparison, leaderboard, publishing
-    from sertbench.bundles import Bundles
+    from sertbench import bundle, comparison, cross_board, leaderboard, publishing
+    from sertbench.bundles import CROSSED, Bundles
 
     bundles = Bundles.of(options.runs, options.leaderboards)
     if options.all:
-        there = sorted(path.parent for path in options.runs.glob("*/run.json"))
+        there = sorted(p.parent for glob in ("*/run.json", f"{CROSSED}/*/run.json") for p in options.runs.glob(glob))
         chosen = [folder for folder in there if not bundle.load_run(folder)["corpus"]["synthetic"]]
     else:
         chosen = [comparison.find_bundle(name, bundles) for name in options.run]
@@ -38,8 +38,11 @@ def execute(options: argparse.Namespace) -> int:
         public = publishing.publish(folder, bundles)
         size = sum(file.stat().st_size for file in public.iterdir()) / 1000
         screen.print(f"published: {public} ({size:.0f} kB)", highlight=False, markup=False)
-        row = leaderboard.row_of(bundle.load_run(public), public)
-        tables.add(leaderboard.add(options.leaderboards, row, options.runs)[0])
+        run = bundle.load_run(public)
+        if "cross" in run:
+            tables.add(cross_board.add(options.leaderboards, cross_board.rows_of(run, public)))
+        else:
+            tables.add(leaderboard.add(options.leaderboards, leaderboard.row_of(run, public), options.runs)[0])
     for table in sorted(tables):
         screen.print(f"written: {table}", highlight=False, markup=False)
     screen.print(f"commit {options.leaderboards}; `sertbench leaderboard --check` verifies it", highlight=False)

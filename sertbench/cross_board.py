@@ -1,0 +1,171 @@
+"""The cross-corpus board: one row per model, training corpora and test corpus, never mixed with the main boards.
+
+`leaderboards/cross.csv` is derived from the bundles in `<runs>/cross/`. A row names the shared classes and what of each
+corpus's labels they are. Rows are not ranked: the training corpora differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sertbench import bundle, files, leaderboard
+from sertbench.bundles import Bundles
+from sertbench.cross_corpus import corpus_of
+from sertbench.errors import BundleError, StorageError
+from sertbench.leaderboard import CROSS, Row, key_of, text_of
+from sertbench.results import Predictions, figures
+
+KEPT = (
+    "uar_pooled_mean", "uar_ci95_lo", "uar_ci95_hi", "uar_pooled_seed_sd", "wa", "macro_f1", "weighted_f1",
+    "worst_speaker", "worst_speaker_uar", "ece", "nll", "ci_unit", "n_utt_scored", "n_seeds", "seeds", "alarms",
+)  # fmt: skip
+COLUMNS = (
+    "train", "test", "model", "features", "classes", "kind", "protocol",
+    *KEPT[:7], "chance_uar", "recall_*", *KEPT[7:12], "n_utt_train", "n_utt_val", *KEPT[12:], "val_uar",
+    "label_mapping",
+    "board", "ranked", "unranked_reason", "hpo_trials", "max_epochs", "selection_on", "speaker_independent", "leaky",
+    "synthetic", "window_seconds", "hop_seconds", "norm", "device", "precision", "n_params", "features_licence",
+    "row_id", "date_utc", "bundle", "schema_version", "sertbench_version", "git_sha", "dirty", "python", "torch", "os",
+    "corpus_manifest_sha256", "protocol_sha256", "model_code_sha256", "predictions_sha256", "run_json_sha256",
+)  # fmt: skip
+KEY = (
+    "train", "test", "model", "features", "classes", "label_mapping", "protocol", "hpo_trials", "n_seeds",
+    "max_epochs", "device", "precision", "leaky", "corpus_manifest_sha256",
+)  # fmt: skip
+
+
+def rows_of(run: Mapping[str, Any], folder: Path) -> list[Row]:
+    """A row per test corpus of a bundle: every cell follows from run.json, the predictions and the split."""
+    cross, model, corpus, protocol = run["cross"], run["model"], run["corpus"], run["protocol"]
+    recipe, config, within = model["recipe"], run["config"], run["cross"]["kind"] == "within"
+    split = pd.read_parquet(folder / "split.parquet")
+    frame = bundle.load_predictions(folder, run).frame
+    reasons = ["cross-corpus"] + [f"incomplete: {len(run['failures'])} fits failed"] * bool(run.get("failures"))
+    found = []
+    for test in cross["test"]:
+        mine = frame if within else frame[frame["utterance"].map(corpus_of) == test]
+        scores = figures(Predictions(mine, tuple(corpus["classes"])))
+        present = mine["target"].nunique()
+        found.append(
+            {
+                "train": "+".join(cross["train"]),
+                "test": test,
+                "model": model["name"],
+                "features": recipe["features"]["kind"] if recipe["features"] else "none",
+                "classes": " ".join(corpus["classes"]),
+                "kind": cross["kind"],
+                "protocol": protocol["name"],
+                **{name: scores[name] for name in KEPT},
+                **{name: value for name, value in scores.items() if name.startswith("recall_")},
+                "chance_uar": round(100 / present, 2),
+                "n_utt_train": None if within else int((split["role"] == "train").sum()),
+                "n_utt_val": None if within else int((split["role"] == "val").sum()),
+                "val_uar": run["val_uar"],
+                "label_mapping": mapping_text(cross["mapping"]),
+                "board": "cross",
+                "ranked": False,
+                "unranked_reason": "; ".join(reasons),
+                "hpo_trials": config["trials"],
+                "max_epochs": recipe["epochs"],
+                "selection_on": "other speakers of the training corpora",
+                "speaker_independent": protocol["flags"]["speaker_independent"],
+                "leaky": protocol["leaky"],
+                "synthetic": corpus["synthetic"],
+                "window_seconds": recipe["window"],
+                "hop_seconds": recipe["hop"],
+                "norm": recipe["normalise"],
+                "device": run["compute"]["device"],
+                "precision": run["compute"]["precision"],
+                "n_params": model["n_parameters"],
+                "features_licence": run.get("features", {}).get("licence", ""),
+                "row_id": f"{run['row_id']}-{test}",
+                "date_utc": run["date_utc"],
+                "bundle": folder.name,
+                "schema_version": run["schema_version"],
+                "sertbench_version": run["environment"]["sertbench"],
+                "git_sha": run["environment"]["git_sha"],
+                "dirty": run["environment"]["git_dirty"],
+                **{name: run["environment"][name] for name in ("python", "torch", "os")},
+                "corpus_manifest_sha256": corpus["manifest_sha256"],
+                "protocol_sha256": protocol["sha256"],
+                "model_code_sha256": model["source_sha256"],
+                "predictions_sha256": run["files"]["predictions.parquet"],
+                "run_json_sha256": files.sha256(folder / "run.json"),
+            }
+        )
+    return found
+
+
+def mapping_text(mapping: Mapping[str, Any]) -> str:
+    """The label mapping in a cell: which classes of each corpus are which shared one, and what is left out."""
+    return " | ".join(f"{name} ({said['label_set']}): {mapping_of(said)}" for name, said in mapping.items())
+
+
+def mapping_of(said: Mapping[str, Any]) -> str:
+    """The label mapping of one corpus."""
+    used = ", ".join(f"{c} = {' or '.join(own)}" for c, own in said["classes"].items())
+    return used + (f"; without {', '.join(said['left_out'])}" if said["left_out"] else "")
+
+
+def oldest_first(bundles: Bundles) -> Iterator[tuple[dict[str, Any], Path]]:
+    """The whole bundles of cross-corpus runs with their run.json."""
+    there = [(run, folder) for folder in bundles.crossed if (run := bundle.readable(folder))]
+    yield from sorted(there, key=lambda pair: (str(pair[0].get("date_utc")), pair[1].name))
+
+
+def add(boards: Path, rows: Sequence[Row]) -> Path:
+    """Put rows into the board, in place of older ones of the same key. Safe against other processes."""
+    path = boards / CROSS
+    try:
+        boards.mkdir(parents=True, exist_ok=True)
+        with leaderboard.locked(path):
+            new = {key_of(row, KEY): row for row in [*leaderboard.read(path, KEY), *rows]}
+            leaderboard.write(path, ordered(list(new.values())), COLUMNS)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write the cross-corpus board {path}: {error.strerror or error}. "
+            "Make the folder writable or choose another one with --leaderboards; the bundles are kept"
+        ) from error
+    return path
+
+
+def ordered(rows: Sequence[Row]) -> list[Row]:
+    """Rows in the order of the board."""
+    return sorted(rows, key=lambda r: key_of(r, ("classes", "test", "train", "model", "features", "row_id")))
+
+
+def derived(bundles: Bundles) -> tuple[list[Row], list[str]]:
+    """The rows that the bundles give, the newest of each key, and what could not be used, in sentences."""
+    newest: dict[tuple[str, ...], Row] = {}
+    left_out = []
+    for run, folder in oldest_first(bundles):
+        try:
+            newest |= {key_of(row, KEY): row for row in rows_of(run, folder)}
+        except (BundleError, OSError, KeyError, TypeError, ValueError) as error:
+            left_out.append(f"{folder}: {error}")
+    return ordered(list(newest.values())), left_out
+
+
+def rebuild(boards: Path, bundles: Bundles) -> tuple[list[Path], list[str]]:
+    """Write the board anew from the bundles, if there are any; rows whose bundle is not at hand are kept."""
+    rows, left_out = derived(bundles)
+    return ([add(boards, rows)] if rows else []), left_out
+
+
+def check(boards: Path, bundles: Bundles) -> Iterator[str]:
+    """Where the published board is not what the bundles give, in sentences."""
+    published = {r["row_id"]: r for r in leaderboard.read(boards / CROSS, KEY)}
+    rows, left_out = derived(bundles)
+    yield from left_out
+    for row in rows:
+        old = published.get(row["row_id"])
+        if old is None:
+            yield f"{CROSS}: the row {row['row_id']} ({row['model']}) of the bundle {row['bundle']} is missing"
+            continue
+        for name, value in row.items():
+            if old.get(name, "") != text_of(value):
+                yield f"{CROSS}, row {row['row_id']}: {name} is {old.get(name, '')!r}, but should be {text_of(value)!r}"

@@ -1,0 +1,132 @@
+"""A network as ONNX, checked against torch before it is kept.
+
+Inputs are the features of a batch of items before normalisation, `features` (B, F, T) float32, and for whole utterances
+`lengths` (B,) int64; the output is `logits` (B, n_classes). How logits of an utterance's windows are averaged, and how
+features are made, is in config.json.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sertbench.errors import ConfigError
+from sertbench.training import Network
+
+TOLERANCE = 1e-4  # largest difference of a logit from torch's, relative to the largest logit where that is over 1
+
+
+class Exported(nn.Module):
+    """A network that normalises its input itself."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Logits, (B, n_classes)."""
+        if lengths is None:
+            lengths = torch.full((features.shape[0],), features.shape[2], dtype=torch.int64, device=features.device)
+        logits: Tensor = self.network(self.network.normaliser(features, lengths), lengths)
+        return logits
+
+
+def export(network: Network, input_shape: tuple[int, int], path: Path) -> tuple[str, str]:
+    """Write `path` and say what may vary and how close it is to torch; or write nothing and say why not.
+
+    Gives (what was written, why nothing was written), one of which is empty. ConfigError if onnx is not installed.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(f"ONNX needs packages ({error}): `pip install 'sertbench[export]'`") from error
+    F, T = input_shape
+    reason = ""
+    for time in (True, False) if T else (True,):
+        try:
+            written = attempt(network, F, T, time, path)
+        except Exception as error:  # noqa: BLE001 - whatever the exporter cannot do, the rest is exported
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            path.unlink(missing_ok=True)
+        else:
+            return written, ""
+    return "", reason
+
+
+def attempt(network: Network, F: int, T: int, time: bool, path: Path) -> str:
+    """Export with a variable batch and, with `time`, a variable number of frames; check; say what it is."""
+    module = Exported(network).eval()
+    frames = T or 150
+    example = inputs(network, 3, F, frames)
+    free: dict[int, Any] = {0: torch.export.Dim("batch", min=1, max=65536)}
+    if time:
+        free |= {2: torch.export.Dim("frames", min=8 if not T else 2, max=65536)}
+    shapes: tuple[dict[int, Any], ...] = (free,)
+    if network.whole:
+        shapes += ({0: free[0]},)
+    names = ["features", "lengths"][: len(example)]
+    with quiet():
+        torch.onnx.export(
+            module, example, str(path), input_names=names, output_names=["logits"], dynamo=True, external_data=False,
+            dynamic_shapes=shapes, verbose=False,
+        )  # fmt: skip
+    cases = [(1, frames), (5, frames)] + [(2, frames + 37), (2, max(16, frames - 29))] * time
+    worst = max(difference(module, path, inputs(network, B, F, n)) for B, n in cases)
+    if not worst <= TOLERANCE:
+        raise ValueError(f"its logits differ from torch's by {worst:.1e}")
+    return f"any batch{' and any number of frames' if time else f', {T} frames'}; {worst:.0e} from torch at most"
+
+
+def inputs(network: Network, B: int, F: int, frames: int) -> tuple[Tensor, ...]:
+    """Noise of a level that the normaliser knows, and lengths of which one is shorter."""
+    generator = torch.Generator().manual_seed(B * 1000 + frames)
+    x = torch.randn(B, F, frames, generator=generator)
+    if network.normaliser.mean is not None and network.normaliser.std is not None:
+        x = x * network.normaliser.std + network.normaliser.mean
+    if not network.whole:
+        return (x,)
+    lengths = torch.full((B,), frames, dtype=torch.int64)
+    lengths[-1] = frames if B == 1 else frames * 2 // 3
+    return x * (torch.arange(frames) < lengths[:, None])[:, None], lengths
+
+
+def difference(module: nn.Module, path: Path, given: tuple[Tensor, ...]) -> float:
+    """The largest difference between the file's logits, by onnxruntime, and torch's."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    fed = {i.name: value.numpy() for i, value in zip(session.get_inputs(), given, strict=True)}
+    (there,) = session.run(None, fed)
+    with torch.no_grad():
+        here = module(*given).numpy()
+    return float(np.abs(there - here).max() / max(1.0, np.abs(here).max()))
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the exporter's progress, warnings and logs from the screen: what matters is checked."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
