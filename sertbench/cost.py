@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from sertbench import config as configs
-from sertbench import utterance_features
+from sertbench import exposure, ssl_features, utterance_features
 from sertbench.errors import ConfigError, few
-from sertbench.feature_spec import SAMPLE_RATE, UtteranceSpec
+from sertbench.feature_spec import SAMPLE_RATE, SslSpec, UtteranceSpec, columns
 from sertbench.feature_store import windows
 from sertbench.guard import blaming, refuse_wrong_shape
 from sertbench.model import Estimator, NeuralModel
@@ -24,6 +24,7 @@ from sertbench.seeding import own_random_state
 from sertbench.training import Network, Normaliser, Part, make_optimiser, predict, train_epoch
 from sertbench.tuning import n_finalists
 
+LONG = 10.0  #            seconds of a timed pass for which warming up no longer matters
 SPARE_DISK = 500_000_000  # bytes that should stay free for tables, logs and everybody else
 
 
@@ -83,6 +84,7 @@ class Noise:
 def measure(cls: type[NeuralModel], plan: Plan) -> tuple[int, float, float]:
     """Parameters, and seconds per item of a training step and of a prediction, at the corpus's mean length."""
     recipe, n_classes = plan.recipe, len(plan.manifest.classes)
+    _, arguments = cls.recipe.with_choice(dict(plan.base_choice))
     if recipe.features is None:
         raise ConfigError(f"model {plan.model.name} names no features in its recipe: every neural model needs some")
     seconds = recipe.window or float(np.mean(plan.manifest.seconds))
@@ -92,7 +94,11 @@ def measure(cls: type[NeuralModel], plan: Plan) -> tuple[int, float, float]:
     torch.set_num_threads(1 if plan.compute.device == "cpu" else threads)
     try:
         with own_random_state(plan.compute.device), blaming(plan.model.spec):
-            model = cls((recipe.features.rows, frames if recipe.window else 0), n_classes)
+            shape = (
+                recipe.features.rows,
+                columns(recipe.features, round(seconds * SAMPLE_RATE) if recipe.window else None),
+            )
+            model = cls(shape, n_classes, **arguments)
             network = Network(model, Normaliser(None, None), recipe.window is None).to(plan.compute.device)
             optimiser, _ = make_optimiser(recipe, network)
             items = np.arange(2 * size)
@@ -105,6 +111,8 @@ def measure(cls: type[NeuralModel], plan: Plan) -> tuple[int, float, float]:
                 trained = time.perf_counter()
                 predict(network, recipe, source, items, items, len(items), plan.compute)
                 times.append((trained - started, time.perf_counter() - trained))
+                if sum(times[-1]) > LONG:
+                    break
     finally:
         torch.set_num_threads(threads)
     n_parameters = sum(p.numel() for p in model.parameters())
@@ -141,6 +149,28 @@ def shortages(plan: Plan, price: Cost) -> list[str]:
     return found
 
 
+def layers_or_frames(spec: SslSpec) -> str:
+    """The second axis of an item, in words."""
+    if spec.kind == "ssl":
+        return f"{len(spec.chosen)} (mean and deviation of {spec.hidden} units; layers)"
+    return "50 per second"
+
+
+def extraction(plan: Plan, spec: SslSpec, price: Cost) -> str:
+    """What the features take, in words, before anything is computed."""
+    manifest, recipe = plan.manifest, plan.recipe
+    each = recipe.window or float(np.mean(manifest.seconds))
+    seen = ssl_features.outlook(
+        spec, plan.corpus.channel, configs.cache_folder(), manifest.audio_sha256, manifest.seconds, price.n_items,
+        spec.frames(round(each * SAMPLE_RATE)),
+    )  # fmt: skip
+    size = f"{seen.bytes / 1e6:,.0f} MB of cache"
+    if not seen.missing:
+        return f"nothing to compute; {size}"
+    work = f"{seen.missing} utterances on {spec.device}, about {duration(seen.seconds)}"
+    return f"{work}; {size}; may be stopped at any time"
+
+
 def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
     """The plan as names and values, for the screen."""
     config, manifest, recipe, cls = plan.config, plan.manifest, plan.recipe, plan.model.cls
@@ -154,6 +184,8 @@ def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
     if isinstance(recipe.features, UtteranceSpec):
         by = ", ".join(" ".join(made) for made in utterance_features.versions(recipe.features).items())
         features = f"{recipe.features.kind}, {recipe.features.rows} values per utterance ({by})"
+    elif isinstance(recipe.features, SslSpec):
+        features = f"{recipe.features.label}, {recipe.features.rows} x {layers_or_frames(recipe.features)}"
     tuning = (
         f"{config.trials} Optuna trials per fold on its validation part" if config.trials else "the recipe as published"
     )
@@ -176,6 +208,12 @@ def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
         rows.append(("left out", f"{len(plan.excluded)} named by --accept-missing: {few(plan.excluded, 4)}"))
     if licence := utterance_features.licence(recipe.features):
         rows.append(("licence", licence))
+    if isinstance(recipe.features, SslSpec):
+        rows.insert(4, ("extraction", extraction(plan, recipe.features, price)))
+    if (seen := exposure.judge(recipe.features, plan.corpus_name)).status:
+        rows.append(("exposure", f"{seen.cell}: {seen.details}"))
+        if seen.unranked:
+            rows.append(("note", f"the row is not ranked: {seen.unranked}"))
     if plan.corpus.synthetic:
         rows.append(("note", "this corpus is synthetic: its scores say nothing about people and are never ranked"))
     elif plan.corpus.unranked:

@@ -14,7 +14,18 @@ from typing import Any
 import optuna
 import torch
 
-from sertbench import bundle, duplicates, exclusions, feature_spec, files, gate, plugins, tuning, utterance_features
+from sertbench import (
+    bundle,
+    duplicates,
+    exclusions,
+    feature_spec,
+    files,
+    gate,
+    plugins,
+    pretrained,
+    tuning,
+    utterance_features,
+)
 from sertbench import config as configs
 from sertbench import corpus as corpora
 from sertbench.compute import Compute
@@ -23,6 +34,7 @@ from sertbench.corpus import Corpus, LabelSet, Manifest
 from sertbench.errors import ConfigError, ProtocolError, few, unknown
 from sertbench.model import Choice, Recipe
 from sertbench.plugins import LoadedModel
+from sertbench.pretrained_spec import Pretrained, WaveformSpec
 from sertbench.progress import Display
 from sertbench.protocols import Protocol, Split
 from sertbench.resources import workers_that_fit
@@ -73,6 +85,9 @@ def make(config: RunConfig, display: Display) -> Plan:
     label_set = corpus.label_set(config.labels)
     protocol = find_protocol(corpus, name, config.protocol)
     compute = Compute.resolve(config.device, config.precision)
+    if isinstance(recipe.features, Pretrained):
+        base_choice |= checkpoint(recipe.features, compute.device)
+        recipe, _ = model.cls.recipe.with_choice(base_choice)
     with display.stage(f"reading {name}", 1) as advance:
         manifest = corpora.build_manifest(name, corpus, root, label_set, config.subset, cache, excluded=excluded)
         advance(1)
@@ -123,6 +138,13 @@ def base(config: RunConfig, model: LoadedModel) -> Choice:
             "model that takes them, e.g. --model svm"
         )
     return {**choice, "features": features}
+
+
+def checkpoint(features: Pretrained, device: str) -> Choice:
+    """The features with their checkpoint found; and, for a network that begins with it, its hash."""
+    found = pretrained.resolve(features, device)
+    choice: Choice = {"features": found}
+    return choice | ({"checkpoint": found.sha256} if isinstance(found, WaveformSpec) else {})
 
 
 def refuse_gaps(protocol: Protocol, split: Split) -> None:
