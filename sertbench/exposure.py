@@ -1,7 +1,7 @@
 """Pre-training exposure: whether a checkpoint has heard, or was even taught, the corpus that it is to be tested on.
 
 `exposure.toml` names the corpora that known checkpoints were trained on, with its sources. It is looked up by hub id:
-the name of a local folder proves nothing. The owner of a local checkpoint says what it has heard in an `exposure.toml` of
+the name of a local folder proves nothing. The owner of a local checkpoint says what it heard in an `exposure.toml` of
 the checkpoint's folder, as one entry of that file is written, or as `same_as = "facebook/wav2vec2-base"`; the row says
 who said so. What nobody says is not assumed: a row is ranked only if the corpus can be ruled out.
 """

@@ -12,7 +12,8 @@ from sertbench.pretrained_spec import SslSpec, WaveformSpec, ssl, ssl_frames, wa
 __all__ = [
     "COLUMNS", "FUNCTIONALS", "KINDS", "PRETRAINED", "SAMPLE_RATE", "CombinedSpec", "FeatureSpec", "Features",
     "FramedSpec", "SslSpec", "UtteranceSpec", "WaveformSpec", "columns", "framed_spectrogram",
-    "log_mel", "log_spectrogram", "mfcc", "parse", "pooled", "ssl", "ssl_frames", "stacked", "waveform", "width", "with_deltas",
+    "log_mel", "log_spectrogram", "mfcc", "parse", "pooled", "ssl", "ssl_frames", "stacked", "waveform", "width",
+    "with_deltas",
 ]  # fmt: skip
 
 SAMPLE_RATE = 16_000  # Hz: every corpus is brought to this rate by one resampling chain (soxr HQ)

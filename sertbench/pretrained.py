@@ -225,13 +225,16 @@ def load_network(folder: Path, **settings: Any) -> Any:
     `settings` change its configuration. ConfigError if a weight is missing or has another shape than that says.
     """
     import torch
-    from transformers import AutoModel
+    from transformers import AutoConfig, AutoModel
 
     with quiet():
         try:
+            config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            for name, value in settings.items():
+                setattr(config, name, value)
             network, report = AutoModel.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32,
-                output_loading_info=True, **settings,
+                output_loading_info=True, config=config,
             )  # fmt: skip
         except Exception as error:
             said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

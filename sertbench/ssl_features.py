@@ -199,7 +199,7 @@ def cut(values: np.ndarray, spec: SslSpec, length: int | None, step: int) -> Ext
     if spec.kind == "ssl":
         chosen = np.ascontiguousarray(values[:, list(spec.chosen)], np.float32)
         return Extracted(chosen[None], none, np.array([chosen.shape[1]]))
-    whole = values.astype(np.float32)
+    whole = np.ascontiguousarray(values, np.float32)
     if length is None:
         parts, valid = whole[None], np.array([whole.shape[1]])
     else:
