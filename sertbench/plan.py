@@ -7,7 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +85,7 @@ def make(config: RunConfig, display: Display) -> Plan:
     label_set = corpus.label_set(config.labels)
     protocol = find_protocol(corpus, name, config.protocol)
     compute = Compute.resolve(config.device, config.precision)
-    if isinstance(recipe.features, Pretrained):
-        base_choice |= checkpoint(recipe.features, compute.device)
-        recipe, _ = model.cls.recipe.with_choice(base_choice)
+    recipe, base_choice = with_checkpoint(recipe, base_choice, compute.device)
     with display.stage(f"reading {name}", 1) as advance:
         manifest = corpora.build_manifest(name, corpus, root, label_set, config.subset, cache, excluded=excluded)
         advance(1)
@@ -140,11 +138,13 @@ def base(config: RunConfig, model: LoadedModel) -> Choice:
     return {**choice, "features": features}
 
 
-def checkpoint(features: Pretrained, device: str) -> Choice:
-    """The features with their checkpoint found; and, for a network that begins with it, its hash."""
-    found = pretrained.resolve(features, device)
-    choice: Choice = {"features": found}
-    return choice | ({"checkpoint": found.sha256} if isinstance(found, WaveformSpec) else {})
+def with_checkpoint(recipe: Recipe, choice: Choice, device: str) -> tuple[Recipe, Choice]:
+    """Recipe and choice with the features' checkpoint found, if they need one; a network begins with its hash."""
+    if not isinstance(recipe.features, Pretrained):
+        return recipe, choice
+    found = pretrained.resolve(recipe.features, device)
+    begins = {"checkpoint": found.sha256} if isinstance(found, WaveformSpec) else {}
+    return replace(recipe, features=found), {**choice, "features": found, **begins}
 
 
 def refuse_gaps(protocol: Protocol, split: Split) -> None:
