@@ -31,7 +31,7 @@ class Gbdt(Estimator):
     family = "trees"
     year = 2017
     recipe = Recipe(features=UtteranceSpec("functionals"))
-    feature_kinds = FUNCTIONALS
+    feature_kinds = (*FUNCTIONALS, "ssl")
 
     def __init__(
         self, n_classes: int, seed: int, shrinkage: float = 0.1, leaves: int = 31, least: int = 20, share: float = 1.0

@@ -24,7 +24,7 @@ class LogReg(Estimator):
     family = "linear"
     year = 1958
     recipe = Recipe(features=UtteranceSpec("functionals"))
-    feature_kinds = FUNCTIONALS
+    feature_kinds = (*FUNCTIONALS, "ssl")
 
     def fit(self, train: Examples, val: Examples) -> None:
         """Fit one model per C and keep the best on the validation part."""

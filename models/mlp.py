@@ -31,7 +31,7 @@ class Mlp(Estimator):
     family = "MLP"
     year = 1986
     recipe = Recipe(features=UtteranceSpec("functionals"))
-    feature_kinds = FUNCTIONALS
+    feature_kinds = (*FUNCTIONALS, "ssl")
 
     def __init__(self, n_classes: int, seed: int, hidden: int = 128, penalty: float = 1e-3, rate: float = 1e-3) -> None:
         super().__init__(n_classes, seed)

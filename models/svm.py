@@ -42,7 +42,7 @@ class Svm(Estimator):
     family = "SVM"
     year = 2016
     recipe = Recipe(features=UtteranceSpec("functionals"))
-    feature_kinds = FUNCTIONALS
+    feature_kinds = (*FUNCTIONALS, "ssl")
 
     def __init__(self, n_classes: int, seed: int, kernel: str = "linear", width: float = 1.0) -> None:
         super().__init__(n_classes, seed)

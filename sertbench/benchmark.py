@@ -19,6 +19,7 @@ from sertbench import (
     cost,
     exclusions,
     executors,
+    exposure,
     files,
     gate,
     leaderboard,
@@ -173,6 +174,7 @@ def record_of(
 ) -> dict[str, Any]:
     """The content of run.json: what was run, what was chosen, what came out, and on which machine."""
     manifest, model, corpus = plan.manifest, plan.model, plan.corpus
+    seen = exposure.judge(plan.recipe.features, plan.corpus_name)
     records = [record for outcome in outcomes for record in outcome.records.values()]
     audio_seconds = plan.config.seeds * sum(manifest.seconds)
     return {
@@ -193,6 +195,10 @@ def record_of(
         "features": {
             "versions": utterance_features.versions(plan.recipe.features),
             "licence": utterance_features.licence(plan.recipe.features),
+            "label": getattr(plan.recipe.features, "label", ""),
+            "exposure": seen.cell,
+            "exposure_details": seen.details,
+            "exposure_unranked": seen.unranked,
         },
         "corpus": {
             "name": plan.corpus_name,

@@ -31,7 +31,11 @@ class RunConfig:
     protocol: str | None = option(None, "cross-validation protocol (default: the corpus's first)")
     trials: int = option(10, "Optuna trials per outer fold; 0: the recipe as published", least=0)
     seeds: int = option(5, "how many seeds each fold is fitted with", least=1)
-    features: str | None = option(None, "functionals, egemaps or compare2016, for models that take them")
+    features: str | None = option(
+        None,
+        "for models that take them: functionals, egemaps, compare2016, ssl:CHECKPOINT[:LAYERS][:frames] or "
+        "waveform:CHECKPOINT; a checkpoint is a folder or a hub id",
+    )
     epochs: int | None = option(None, "most epochs per fit (default: the recipe's)", least=1)
     device: str = option("auto", "auto, cpu or cuda")
     precision: str = option("auto", "auto, fp32 or bf16")

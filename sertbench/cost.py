@@ -6,8 +6,10 @@ import hashlib
 import json
 import platform
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +17,9 @@ import torch
 from torch import Tensor
 
 from sertbench import config as configs
-from sertbench import files, utterance_features
+from sertbench import exposure, files, ssl_features, utterance_features
 from sertbench.errors import ConfigError, StorageError, few
-from sertbench.feature_spec import SAMPLE_RATE, UtteranceSpec
+from sertbench.feature_spec import SAMPLE_RATE, SslSpec, UtteranceSpec, columns
 from sertbench.feature_store import windows
 from sertbench.guard import blaming, refuse_wrong_shape
 from sertbench.identity import model_code_sha256
@@ -32,6 +34,7 @@ from sertbench.training import predict, train_epoch
 from sertbench.tuning import n_finalists
 
 FRESH = 24 * 3600  #        seconds for which a measured step stays the measure
+LONG = 10.0  #            seconds of a timed pass for which warming up no longer matters
 SPARE_DISK = 500_000_000  # bytes that should stay free for tables, logs and everybody else
 
 
@@ -94,24 +97,28 @@ def measure(cls: type[NeuralModel], plan: Plan) -> tuple[int, float, float]:
     What was measured on this machine within a day is not measured again: a step of a large model takes seconds.
     """
     recipe, n_classes = plan.recipe, len(plan.manifest.classes)
+    _, arguments = cls.recipe.with_choice(dict(plan.base_choice))
     if recipe.features is None:
         raise ConfigError(f"model {plan.model.name} names no features in its recipe: every neural model needs some")
-    seconds = recipe.window or float(np.mean(plan.manifest.seconds))
-    shape = recipe.features.rows, recipe.features.frames(round(seconds * SAMPLE_RATE))
-    about = [model_code_sha256(cls), asdict(recipe), shape, n_classes, asdict(plan.compute), torch.__version__]
+    samples = round((recipe.window or float(np.mean(plan.manifest.seconds))) * SAMPLE_RATE)
+    shape = recipe.features.rows, recipe.features.frames(samples)
+    expected = shape[0], columns(recipe.features, samples if recipe.window else None)
+    about = [
+        model_code_sha256(cls), asdict(recipe), arguments, shape, n_classes, asdict(plan.compute), torch.__version__,
+    ]  # fmt: skip
     key = hashlib.sha256(json.dumps([*about, platform.node()], sort_keys=True, default=str).encode()).hexdigest()
     path = configs.cache_folder() / "step-times" / f"{key}.json"
     with suppress(OSError, ValueError, TypeError):
         if time.time() - path.stat().st_mtime < FRESH:
             n_parameters, train_rate, predict_rate = json.loads(path.read_text())
             return n_parameters, train_rate, predict_rate
-    found = timed_steps(cls, plan, shape)
+    found = timed_steps(partial(cls, expected, n_classes, **arguments), plan, shape)
     with suppress(StorageError):  # whatever needs the cache will say so
         files.write_text(path, json.dumps(found))
     return found
 
 
-def timed_steps(cls: type[NeuralModel], plan: Plan, shape: tuple[int, int]) -> tuple[int, float, float]:
+def timed_steps(make: Callable[[], NeuralModel], plan: Plan, shape: tuple[int, int]) -> tuple[int, float, float]:
     """As `measure`, on items of this shape (F, T), measured now."""
     recipe, n_classes = plan.recipe, len(plan.manifest.classes)
     source = Noise(*shape)
@@ -119,7 +126,7 @@ def timed_steps(cls: type[NeuralModel], plan: Plan, shape: tuple[int, int]) -> t
     torch.set_num_threads(1 if plan.compute.device == "cpu" else threads)
     try:
         with own_random_state(plan.compute.device), blaming(plan.model.spec):
-            model = cls((shape[0], shape[1] if recipe.window else 0), n_classes)
+            model = make()
             network = Network(model, Normaliser(None, None), recipe.window is None).to(plan.compute.device)
             optimiser, _ = make_optimiser(recipe, network)
             refuse_wrong_shape(network, source, np.arange(2), n_classes)
@@ -132,6 +139,8 @@ def timed_steps(cls: type[NeuralModel], plan: Plan, shape: tuple[int, int]) -> t
                 trained = time.perf_counter()
                 predict(network, recipe, source, items, items, len(items), plan.compute)
                 times.append((trained - started, time.perf_counter() - trained))
+                if sum(times[-1]) > LONG:
+                    break
     finally:
         torch.set_num_threads(threads)
     n_parameters = sum(p.numel() for p in model.parameters())
@@ -168,6 +177,28 @@ def shortages(plan: Plan, price: Cost) -> list[str]:
     return found
 
 
+def layers_or_frames(spec: SslSpec) -> str:
+    """The second axis of an item, in words."""
+    if spec.kind == "ssl":
+        return f"{len(spec.chosen)} (mean and deviation of {spec.hidden} units; layers)"
+    return "50 per second"
+
+
+def extraction(plan: Plan, spec: SslSpec, price: Cost) -> str:
+    """What the features take, in words, before anything is computed."""
+    manifest, recipe = plan.manifest, plan.recipe
+    each = recipe.window or float(np.mean(manifest.seconds))
+    seen = ssl_features.outlook(
+        spec, plan.corpus.channel, configs.cache_folder(), manifest.audio_sha256, manifest.seconds, price.n_items,
+        spec.frames(round(each * SAMPLE_RATE)),
+    )  # fmt: skip
+    size = f"{seen.bytes / 1e6:,.0f} MB of cache"
+    if not seen.missing:
+        return f"nothing to compute; {size}"
+    work = f"{seen.missing} utterances on {spec.device}, about {duration(seen.seconds)}"
+    return f"{work}; {size}; may be stopped at any time"
+
+
 def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
     """The plan as names and values, for the screen."""
     config, manifest, recipe, cls = plan.config, plan.manifest, plan.recipe, plan.model.cls
@@ -181,6 +212,8 @@ def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
     if isinstance(recipe.features, UtteranceSpec):
         by = ", ".join(" ".join(made) for made in utterance_features.versions(recipe.features).items())
         features = f"{recipe.features.kind}, {recipe.features.rows} values per utterance ({by})"
+    elif isinstance(recipe.features, SslSpec):
+        features = f"{recipe.features.label}, {recipe.features.rows} x {layers_or_frames(recipe.features)}"
     tuning = (
         f"{config.trials} Optuna trials per fold on its validation part" if config.trials else "the recipe as published"
     )
@@ -203,6 +236,12 @@ def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
         rows.append(("left out", f"{len(plan.excluded)} named by --accept-missing: {few(plan.excluded, 4)}"))
     if licence := utterance_features.licence(recipe.features):
         rows.append(("licence", licence))
+    if isinstance(recipe.features, SslSpec):
+        rows.insert(4, ("extraction", extraction(plan, recipe.features, price)))
+    if (seen := exposure.judge(recipe.features, plan.corpus_name)).status:
+        rows.append(("exposure", f"{seen.cell}: {seen.details}"))
+        if seen.unranked:
+            rows.append(("note", f"the row is not ranked: {seen.unranked}"))
     if plan.corpus.synthetic:
         rows.append(("note", "this corpus is synthetic: its scores say nothing about people and are never ranked"))
     elif plan.corpus.unranked:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from sertbench import audio
-from sertbench.feature_spec import FeatureSpec
+from sertbench.feature_spec import FeatureSpec, WaveformSpec
 from sertbench.features import extract
 
 T = TypeVar("T")
@@ -23,11 +23,13 @@ class Extracted(NamedTuple):
     """One utterance, cut into items: windows, or itself as a whole."""
 
     values: np.ndarray  # (items, F, T), float32
-    sums: np.ndarray  #   (items, 2, F), float64: sum and sum of squares over the valid frames
+    sums: np.ndarray  #   (items, 2, F), float64: sum and sum of squares over the valid frames; empty for pooled values
     frames: np.ndarray  # (items,), int64: valid frames
 
 
-def extract_file(path: Path, channel: str, spec: FeatureSpec, length: int | None, step: int) -> Extracted:
+def extract_file(
+    path: Path, channel: str, spec: FeatureSpec | WaveformSpec, length: int | None, step: int
+) -> Extracted:
     """Features of the windows of `length` samples every `step` samples; of the whole utterance if `length` is None."""
     wave = audio.load(path, channel)
     size = len(wave) if length is None else length
@@ -40,7 +42,7 @@ def extract_file(path: Path, channel: str, spec: FeatureSpec, length: int | None
 
 
 def extract_all(
-    paths: Sequence[Path], channel: str, spec: FeatureSpec, length: int | None, step: int
+    paths: Sequence[Path], channel: str, spec: FeatureSpec | WaveformSpec, length: int | None, step: int
 ) -> Generator[Extracted]:
     """Features of each file, in order. Close the generator to stop early."""
     return in_order(lambda path: extract_file(path, channel, spec, length, step), paths)

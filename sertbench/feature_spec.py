@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
+from sertbench import pretrained_spec
 from sertbench.errors import ConfigError, unknown
+from sertbench.pretrained_spec import SslSpec, WaveformSpec, ssl, ssl_frames, waveform
+
+__all__ = [
+    "COLUMNS", "FUNCTIONALS", "KINDS", "PRETRAINED", "SAMPLE_RATE", "CombinedSpec", "FeatureSpec", "Features",
+    "FramedSpec", "SslSpec", "UtteranceSpec", "WaveformSpec", "columns", "framed_spectrogram",
+    "log_mel", "log_spectrogram", "mfcc", "parse", "pooled", "ssl", "ssl_frames", "stacked", "waveform", "width",
+    "with_deltas",
+]  # fmt: skip
 
 SAMPLE_RATE = 16_000  # Hz: every corpus is brought to this rate by one resampling chain (soxr HQ)
 
@@ -16,10 +25,15 @@ KINDS = {
     "functionals": "statistics of pitch, energy, spectrum and MFCC, one row per utterance; free, on librosa",
     "egemaps": "eGeMAPSv02 (Eyben et al. 2016) by openSMILE, one row per utterance; non-commercial licence",
     "compare2016": "ComParE 2016 (Schuller et al. 2016) by openSMILE, one row per utterance; non-commercial licence",
+    "ssl": "mean and deviation of each layer of wav2vec 2.0, HuBERT, WavLM, data2vec, w2v-BERT or Whisper: "
+    "ssl:CHECKPOINT[:LAYERS]",
+    "ssl_frames": "the same layers, frame by frame: ssl:CHECKPOINT[:LAYERS]:frames",
+    "waveform": "the waveform, for a checkpoint that is trained on: waveform:CHECKPOINT",
 }
 
 COLUMNS = {"functionals": 214, "egemaps": 88, "compare2016": 6373}  # values per utterance, by kind
 FUNCTIONALS = tuple(COLUMNS)
+PRETRAINED = ("ssl", "ssl_frames", "waveform")
 
 
 @dataclass(frozen=True)
@@ -88,21 +102,34 @@ class UtteranceSpec:
         return 1
 
 
-Features = FeatureSpec | UtteranceSpec
+Features = FeatureSpec | UtteranceSpec | SslSpec | WaveformSpec
 
 
 def parse(text: str) -> Features:
     """The features that `--features TEXT` asks for. ConfigError for a name that nobody knows."""
+    if (pretrained := pretrained_spec.parse(text)) is not None:
+        return pretrained
     if text not in FUNCTIONALS:
-        raise ConfigError(f"--features: {unknown('kind of features', text, FUNCTIONALS)}")
+        known = [*FUNCTIONALS, "ssl:CHECKPOINT", "waveform:CHECKPOINT"]
+        raise ConfigError(f"--features: {unknown('kind of features', text, known)}")
     return UtteranceSpec(text)  # type: ignore[arg-type]  # FUNCTIONALS holds the literals
+
+
+def pooled(features: Features | None) -> bool:
+    """Whether an utterance is one item of fixed size, with nothing left to take statistics of."""
+    return isinstance(features, UtteranceSpec) or (isinstance(features, SslSpec) and features.kind == "ssl")
+
+
+def columns(features: Features, samples: int | None) -> int:
+    """Columns T of an item, as a model's `input_shape` says it: 0 if each utterance (`samples` is None) has its own."""
+    return features.frames(samples or 0) if samples is not None or pooled(features) else 0
 
 
 def width(features: Features | None) -> int:
     """Columns of an Estimator's `Examples.functionals`: the utterance's values, or mean and deviation of each row."""
     if features is None:
         return 0
-    return features.rows if isinstance(features, UtteranceSpec) else 2 * features.rows
+    return features.rows * features.frames(0) if pooled(features) else 2 * features.rows
 
 
 def mfcc(n_mfcc: int = 26, **settings: Any) -> FeatureSpec:

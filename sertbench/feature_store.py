@@ -1,17 +1,19 @@
 """Features of a whole corpus: cut into windows, computed once, kept on disk, memory-mapped by every worker process.
 
-Features that are one row of values per utterance (`UtteranceSpec`) are items of one frame.
+Features that are one row of values per utterance (`UtteranceSpec`) are items of one frame; statistics of an encoder's
+layers (`SslSpec`) are items of one frame per layer.
 
 A folder `features/<key>/` of the cache holds `values.f32` (the items one after the other, each (F, T) float32),
-`sums.f64` (per item (2, F) float64: sum and sum of squares over its valid frames), `first.npy`, `frames.npy` and
-`meta.json`. The key is a hash of all that the values depend on, so a folder is right or it is absent: it is written
-beside its place and renamed when complete.
+`sums.f64` (per item (2, F) float64: sum and sum of squares over its valid frames; nothing for the pooled ones above),
+`first.npy`, `frames.npy` and `meta.json`. The key is a hash of all that the values depend on, so a folder is right or
+it is absent: it is written beside its place and renamed when complete.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
@@ -29,12 +31,13 @@ import soxr
 import torch
 from torch import Tensor
 
-from sertbench import utterance_features
+from sertbench import ssl_features, utterance_features
 from sertbench.errors import ConfigError, StorageError
 from sertbench.extraction import Extracted, extract_all
-from sertbench.feature_spec import SAMPLE_RATE, Features, UtteranceSpec
+from sertbench.feature_spec import SAMPLE_RATE, Features, SslSpec, UtteranceSpec, columns, pooled
 
 FEATURES_VERSION = 2  # raised whenever the same audio and settings give other values or another layout
+BLOCK = 2**22  #    values that are added up at a time
 STALE = 24 * 3600  # seconds after which an unfinished folder was left by a killed process
 
 
@@ -68,10 +71,10 @@ class FeatureStore:
     """
 
     folder: Path
-    input_shape: tuple[int, int]  # (F, T); T is 0 for whole utterances
+    input_shape: tuple[int, int]  # (F, T); T is 0 for whole utterances of lengths of their own
     first: np.ndarray  #            (n_utterances + 1,), int64
     frames: np.ndarray  #           (n_items,), int64: frames that are centred on the utterance, not on its padding
-    pooled: bool = False  #         one row of values per utterance: nothing is left to take statistics of
+    pooled: bool = False  #         one item of fixed size per utterance: nothing is left to take statistics of
 
     @classmethod
     def open(cls, folder: Path) -> FeatureStore:
@@ -105,8 +108,16 @@ class FeatureStore:
 
     @cached_property
     def _sums(self) -> np.ndarray:
-        """(n_items, 2, F), float64."""
+        """(n_items, 2, F), float64; not of pooled values, which are sums themselves."""
         return self._map("sums.f64", np.float64).reshape(-1, 2, self.input_shape[0])
+
+    def _sums_of(self, items: np.ndarray) -> np.ndarray:
+        """Sum and sum of squares of the valid frames of some items, (n, 2, F), float64."""
+        if not self.pooled:
+            sums: np.ndarray = self._sums[items]
+            return sums
+        values = self._values.reshape(len(self.frames), self.input_shape[0], -1)[items].astype(np.float64)
+        return np.stack([values.sum(2), np.square(values).sum(2)], axis=1)
 
     def _map(self, name: str, dtype: type[np.generic]) -> np.ndarray:
         try:
@@ -152,19 +163,22 @@ class FeatureStore:
     def functionals(self, utterances: np.ndarray) -> np.ndarray:
         """Mean and standard deviation over time of each feature row: (n, 2 * F) float32, one row per utterance.
 
-        Taken over the valid frames of all items of the utterance. (n, F): the values as they are, if they are one row
-        per utterance.
+        Taken over the valid frames of all items of the utterance. (n, F * T): the values as they are, if they are one
+        item of fixed size per utterance.
         """
-        mean, std = self._spread(*self.items_of(utterances), len(utterances))
+        items, owner = self.items_of(utterances)
         if self.pooled:
-            return mean.astype(np.float32)
+            values: np.ndarray = self._values.reshape(len(self.frames), -1)[items]
+            return values
+        mean, std = self._spread(items, owner, len(utterances))
         return np.concatenate([mean, std], axis=1).astype(np.float32)
 
     def _spread(self, items: np.ndarray, owner: np.ndarray, owners: int) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation per owner, (owners, F) float64 each."""
-        total = np.zeros((owners, *self._sums.shape[1:]))
-        for i in range(0, len(items), 4096):
-            np.add.at(total, owner[i : i + 4096], self._sums[items[i : i + 4096]])
+        total = np.zeros((owners, 2, self.input_shape[0]))
+        n = max(1, min(4096, BLOCK // math.prod(filter(None, self.input_shape))))
+        for i in range(0, len(items), n):
+            np.add.at(total, owner[i : i + n], self._sums_of(items[i : i + n]))
         mean, square = np.moveaxis(total, 1, 0) / np.bincount(owner, self.frames[items], owners)[:, None]
         return mean, np.sqrt(np.maximum(square - mean**2, 0.0))
 
@@ -196,15 +210,17 @@ def open_store(
         try:
             if isinstance(spec, UtteranceSpec):
                 items = utterance_features.extract_all(paths, audio_sha256, channel, spec, cache)
+            elif isinstance(spec, SslSpec):
+                items = ssl_features.extract_all(paths, audio_sha256, channel, spec, cache, length, step)
             else:
                 items = extract_all(paths, channel, spec, length, step)
             with closing(items) as computed:
                 counts, frames = _stream(draft, computed, on_progress)
             np.save(draft / "first.npy", np.cumsum([0, *counts]))
             np.save(draft / "frames.npy", np.concatenate(frames))
-            shape = (spec.rows, 0 if length is None else spec.frames(length))
+            shape = (spec.rows, columns(spec, length))
             meta = {"version": FEATURES_VERSION, "input_shape": shape, "bytes": _sizes(draft), "spec": asdict(spec)}
-            meta["pooled"] = isinstance(spec, UtteranceSpec)
+            meta["pooled"] = pooled(spec)
             (draft / "meta.json").write_text(json.dumps(meta, indent=2))
             _publish(draft, folder)
         finally:
@@ -225,8 +241,8 @@ def cache_key(
         "channel": channel,
         "audio": list(audio_sha256),
     }
-    if isinstance(spec, UtteranceSpec):
-        settings["versions"] = utterance_features.versions(spec)
+    if versions := utterance_features.versions(spec):
+        settings["versions"] = versions
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 

@@ -21,7 +21,7 @@ import scipy  # loads its parts when they are first used
 import torch
 from torch import Tensor
 
-from sertbench.feature_spec import SAMPLE_RATE, CombinedSpec, FeatureSpec, FramedSpec
+from sertbench.feature_spec import SAMPLE_RATE, CombinedSpec, FeatureSpec, FramedSpec, WaveformSpec
 
 LEAST_POWER = 1e-10  # power_to_db's amin: -100 dB
 # Samples framed at a time. On a CPU the work arrays then stay in cache; a GPU wants large kernels.
@@ -30,13 +30,15 @@ CHUNK = 4  #             blocks at most whose levels are kept at a time, and amo
 
 
 @torch.no_grad()
-def extract(spec: FeatureSpec, waves: Tensor) -> Tensor:
+def extract(spec: FeatureSpec | WaveformSpec, waves: Tensor) -> Tensor:
     """Compute features of equally long signals.
 
     `waves` is (B, N), float32, 16 kHz, on any device. Gives (B, F, T), float32, with F = `spec.rows` and
     T = `spec.frames(N)`; row b depends on `waves[b]` alone. Fastest for a view of overlapping windows as
     `signal.unfold(0, N, step)` makes it, without copying.
     """
+    if isinstance(spec, WaveformSpec):
+        return _standardised(waves)[:, None] if spec.normalise else waves[:, None].clone()
     if isinstance(spec, CombinedSpec):
         return _combined(spec, waves)
     B, N = waves.shape
@@ -54,6 +56,12 @@ def extract(spec: FeatureSpec, waves: Tensor) -> Tensor:
         rows = levels if tables.cosines is None else levels @ tables.cosines
         out[b : b + step] = rows.transpose(1, 2)
     return out
+
+
+def _standardised(waves: Tensor) -> Tensor:
+    """Zero mean and unit variance of each wave, (B, N); silence stays silence (Wav2Vec2FeatureExtractor's 1e-7)."""
+    centred = waves - waves.mean(1, keepdim=True)
+    return centred / (centred.square().mean(1, keepdim=True) + 1e-7).sqrt()
 
 
 def _combined(spec: CombinedSpec, waves: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ COLUMNS = (
     "hpo_scope", "hpo_trials", "max_epochs", "selection_metric", "selection_on", "refit",
     "speaker_independent", "text_independent", "val_speaker_overlap", "leaky", "shuffled_labels", "synthetic",
     "model_family", "model_year", "paper", "n_params", "features",
-    "features_version", "features_licence", "window_seconds", "hop_seconds", "norm", "mixup",
+    "features_version", "features_licence", "exposure", "window_seconds", "hop_seconds", "norm", "mixup",
     "average", "optimiser", "class_weighting", "modality", "sample_rate",
     "device", "precision", "train_seconds_per_fit", "wall_seconds", "predict_rtf",
     "batch_parts_max", "row_id", "date_utc", "bundle", "schema_version", "sertbench_version", "git_sha", "dirty",
@@ -63,7 +63,7 @@ def row_of(run: Mapping[str, Any], folder: Path) -> Row:
     recipe, figures, flags = model["recipe"], run["figures"], protocol["flags"]
     extractor = run.get("features", {})  # older bundles have none
     scopes = {t["scope"] for t in run["tuning"]}
-    reason = unranked_reason(model, corpus, protocol, run.get("failures", ()))
+    reason = unranked_reason(model, corpus, protocol, run.get("failures", ()), extractor.get("exposure_unranked", ""))
     return {
         "model": model["name"],
         "corpus": corpus["name"],
@@ -94,9 +94,10 @@ def row_of(run: Mapping[str, Any], folder: Path) -> Row:
         "model_year": model["year"] or None,
         "paper": model["paper"],
         "n_params": model["n_parameters"],
-        "features": recipe["features"]["kind"] if recipe["features"] else "none",
+        "features": extractor.get("label") or (recipe["features"]["kind"] if recipe["features"] else "none"),
         "features_version": " ".join(f"{name} {version}" for name, version in extractor.get("versions", {}).items()),
         "features_licence": extractor.get("licence", ""),
+        "exposure": extractor.get("exposure", ""),
         "window_seconds": recipe["window"],
         "hop_seconds": recipe["hop"],
         "norm": recipe["normalise"],
@@ -130,7 +131,11 @@ def row_of(run: Mapping[str, Any], folder: Path) -> Row:
 
 
 def unranked_reason(
-    model: Mapping[str, Any], corpus: Mapping[str, Any], protocol: Mapping[str, Any], failures: Sequence[object] = ()
+    model: Mapping[str, Any],
+    corpus: Mapping[str, Any],
+    protocol: Mapping[str, Any],
+    failures: Sequence[object] = (),
+    exposed: str = "",
 ) -> str:
     """Why a row is not ranked; empty if it is."""
     if failures:
@@ -147,6 +152,8 @@ def unranked_reason(
         return "speaker-dependent protocol"
     if any(o["key"] == "session" and "test" in o["roles"] and o["shared"] for o in protocol["overlaps"]):
         return "the test part's recording sessions are in training or validation"
+    if exposed:
+        return exposed
     return str(corpus["unranked"])
 
 

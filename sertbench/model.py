@@ -101,10 +101,10 @@ class NeuralModel(nn.Module):
 class Examples:
     """What an Estimator sees of one part of a fold: utterances in manifest order and, if asked for, their functionals.
 
-    `functionals` is float32: (n, D), the D values of features that are one row per utterance (see UtteranceSpec);
-    (n, 2 * F), mean and standard deviation over time of each row of other features; (n, 0) if the recipe names none.
-    `targets` (n,) are class indices; they are None for the part to be predicted, whose
-    utterances also come without their labels.
+    `functionals` is float32: (n, D), the D values of features that are one item per utterance (see UtteranceSpec, and
+    SslSpec of kind "ssl"); (n, 2 * F), mean and standard deviation over time of each row of other features; (n, 0) if
+    the recipe names none. `targets` (n,) are class indices; they are None for the part to be predicted, whose utterances
+    also come without their labels.
     """
 
     utterances: tuple[Utterance, ...]

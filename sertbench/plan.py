@@ -7,14 +7,25 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import torch
 
-from sertbench import bundle, duplicates, exclusions, feature_spec, files, gate, plugins, tuning, utterance_features
+from sertbench import (
+    bundle,
+    duplicates,
+    exclusions,
+    feature_spec,
+    files,
+    gate,
+    plugins,
+    pretrained,
+    tuning,
+    utterance_features,
+)
 from sertbench import config as configs
 from sertbench import corpus as corpora
 from sertbench.compute import Compute
@@ -23,6 +34,7 @@ from sertbench.corpus import Corpus, LabelSet, Manifest
 from sertbench.errors import ConfigError, ProtocolError, few, unknown
 from sertbench.model import Choice, Recipe
 from sertbench.plugins import LoadedModel
+from sertbench.pretrained_spec import Pretrained, WaveformSpec
 from sertbench.progress import Display
 from sertbench.protocols import Protocol, Split
 from sertbench.resources import workers_that_fit
@@ -85,8 +97,9 @@ def refuse_unready(config: RunConfig, model: LoadedModel) -> None:
     """Whatever can be wrong with a model's options is said before a corpus is read."""
     if config.trials:
         tuning.published(model.cls)
-    utterance_features.versions(model.cls.recipe.with_choice(base(config, model))[0].features)
-    Compute.resolve(config.device, config.precision)
+    recipe, _ = model.cls.recipe.with_choice(base(config, model))
+    utterance_features.versions(recipe.features)
+    with_checkpoint(recipe, {}, Compute.resolve(config.device, config.precision).device)
 
 
 def assemble(
@@ -106,6 +119,7 @@ def assemble(
     recipe, _ = model.cls.recipe.with_choice(base_choice)
     versions = utterance_features.versions(recipe.features)
     compute = Compute.resolve(config.device, config.precision)
+    recipe, base_choice = with_checkpoint(recipe, base_choice, compute.device)
     split = protocol.split(manifest.utterances)
     refuse_gaps(protocol, split)
     near = near_copies(manifest, corpus.channel, cache, display)
@@ -150,6 +164,15 @@ def base(config: RunConfig, model: LoadedModel) -> Choice:
             "model that takes them, e.g. --model svm"
         )
     return {**choice, "features": features}
+
+
+def with_checkpoint(recipe: Recipe, choice: Choice, device: str) -> tuple[Recipe, Choice]:
+    """Recipe and choice with the features' checkpoint found, if they need one; a network begins with its hash."""
+    if not isinstance(recipe.features, Pretrained):
+        return recipe, choice
+    found = pretrained.resolve(recipe.features, device)
+    begins = {"checkpoint": found.sha256} if isinstance(found, WaveformSpec) else {}
+    return replace(recipe, features=found), {**choice, "features": found, **begins}
 
 
 def refuse_gaps(protocol: Protocol, split: Split) -> None:

@@ -18,7 +18,7 @@ from sertbench import counting
 from sertbench.compute import Compute
 from sertbench.cost import Noise
 from sertbench.errors import ConfigError
-from sertbench.feature_spec import SAMPLE_RATE, FeatureSpec
+from sertbench.feature_spec import SAMPLE_RATE, FeatureSpec, SslSpec, WaveformSpec
 from sertbench.feature_store import windows
 from sertbench.features import extract
 from sertbench.guard import blaming, refuse_wrong_shape
@@ -85,6 +85,11 @@ def profile(model: LoadedModel, seconds: float, n_classes: int, batch: int | Non
         return base
     if recipe.features is None:
         raise ConfigError(f"model {model.name} names no features in its recipe: every neural model needs some")
+    if isinstance(recipe.features, SslSpec):
+        raise ConfigError(
+            f"model {model.name} works on hidden states of a checkpoint, and profile measures from the waveform on. "
+            f"`sertbench run --model {model.name} --features ssl:CHECKPOINT --dataset … --dry-run` shows what they take"
+        )
     spec, recipe = recipe.features, replace(recipe, batch_size=batch or recipe.batch_size)
     starts = windows(round(seconds * SAMPLE_RATE), recipe.window, recipe.hop)
     samples = round((recipe.window or seconds) * SAMPLE_RATE)
@@ -164,7 +169,7 @@ def latency(
 ) -> tuple[float, float]:
     """Milliseconds of an utterance's features, and of its prediction by the network."""
     spec, chosen = recipe.features, np.arange(items)
-    assert isinstance(spec, FeatureSpec), "networks have no others"
+    assert isinstance(spec, FeatureSpec | WaveformSpec), "networks have no others"
     waves = 0.1 * torch.randn(items, samples)
     feature_ms = typical_ms(lambda: extract(spec, waves), Compute("cpu", "fp32"))
     predicting = lambda: predict(network, recipe, source, chosen, 0 * chosen, 1, compute)  # noqa: E731

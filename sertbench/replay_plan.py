@@ -23,7 +23,7 @@ from sertbench.config import RunConfig
 from sertbench.corpus import Corpus, LabelSet, Manifest
 from sertbench.errors import ClaimError
 from sertbench.feature_spec import SAMPLE_RATE
-from sertbench.plan import Plan
+from sertbench.plan import Plan, with_checkpoint
 from sertbench.plugins import LoadedModel
 from sertbench.progress import Display
 from sertbench.protocols import Fold, Split
@@ -161,6 +161,7 @@ def setting(
     joined = claim_splits.joined(f"{claim.name}, {rule.name}", splits)
     changes = choice.recipe_choice(claim, entry, variant, model, config.epochs)
     recipe, _ = model.cls.recipe.with_choice(dict(changes))
+    recipe, changes = with_checkpoint(recipe, dict(changes), ground.compute.device)
     called = variant.name if variant else choice.AS_PUBLISHED
     identity = {
         "claim": [claim.name, claim.sha256, rule.name, called],

@@ -89,7 +89,8 @@ def trim_cache(cache: Path, limit: int) -> list[Path]:
 
     Features that were used within a day stay: a run may be reading them.
     """
-    folders = [(last_use(folder), size(folder), folder) for folder in (cache / "features").glob("*")]
+    kept = [folder for kind in ("features", "ssl") for folder in (cache / kind).glob("*")]
+    folders = [(last_use(folder), size(folder), folder) for folder in kept]
     total = sum(bytes_ for _, bytes_, _ in folders)
     removed = []
     for used, bytes_, folder in sorted(folders):

@@ -13,7 +13,7 @@ from sertbench import testing_prediction as prediction
 from sertbench import testing_recipes as recipes
 from sertbench.counting import parameters
 from sertbench.errors import PluginError
-from sertbench.feature_spec import SAMPLE_RATE, FeatureSpec
+from sertbench.feature_spec import SAMPLE_RATE, UtteranceSpec, pooled
 from sertbench.model import NeuralModel
 from sertbench.testing import Check, place
 from sertbench.testing_sounds import CLASSES, LONGEST, as_in_a_fit, differ, inputs, make
@@ -26,7 +26,7 @@ def has_features(cls: type[NeuralModel]) -> None:
         raise PluginError(
             f"{cls.__name__}.recipe names no features: a neural model needs them, e.g. Recipe(features=log_mel(64))"
         )
-    if not isinstance(cls.recipe.features, FeatureSpec):
+    if isinstance(cls.recipe.features, UtteranceSpec):
         raise PluginError(
             f"{cls.__name__}.recipe names {cls.recipe.features.kind}, one row of values per utterance: a neural model "
             "needs frames, e.g. Recipe(features=log_mel(64)); an Estimator takes such rows"
@@ -165,6 +165,7 @@ CHECKS = (
 
 
 def checks(cls: type[NeuralModel]) -> tuple[Check, ...]:
-    """All checks; those of padding and durations are for models of whole utterances."""
-    whole = getattr(getattr(cls, "recipe", None), "window", None) is None
+    """All checks; those of padding and durations are for models of whole utterances with lengths of their own."""
+    recipe = getattr(cls, "recipe", None)
+    whole = getattr(recipe, "window", None) is None and not pooled(getattr(recipe, "features", None))
     return tuple(check for check in CHECKS if whole or check.name not in ("padding", "durations"))

@@ -9,8 +9,20 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import optuna
 
-from sertbench.errors import PluginError
-from sertbench.feature_spec import COLUMNS, FUNCTIONALS, KINDS, CombinedSpec, FeatureSpec, FramedSpec, UtteranceSpec
+from sertbench.errors import ConfigError, PluginError
+from sertbench.feature_spec import (
+    COLUMNS,
+    FUNCTIONALS,
+    KINDS,
+    PRETRAINED,
+    CombinedSpec,
+    FeatureSpec,
+    FramedSpec,
+    SslSpec,
+    UtteranceSpec,
+    WaveformSpec,
+    pooled,
+)
 from sertbench.model import Choice, Model, Recipe, hyperparameters
 
 # field -> (may it have this value?, what it must be)
@@ -64,8 +76,10 @@ def recipe_faults(recipe: Recipe) -> Iterator[str]:
             yield f"{name} = {value!r}: must be {words}"
     if (recipe.window is None) != (recipe.hop is None):
         yield f"window = {recipe.window!r} with hop = {recipe.hop!r}: give both in seconds, or neither for whole ones"
-    if isinstance(recipe.features, UtteranceSpec) and recipe.window is not None:
+    if recipe.features is not None and pooled(recipe.features) and recipe.window is not None:
         yield f"window = {recipe.window!r} with {recipe.features.kind}: it is one row per utterance; leave window out"
+    if isinstance(recipe.features, WaveformSpec) and recipe.window is None:
+        yield "window = None with waveform: its networks are not independent of padding; give a window and a hop"
     if recipe.features is not None:
         yield from feature_faults(recipe.features)
 
@@ -75,6 +89,14 @@ def feature_faults(spec: object) -> Iterator[str]:
     if isinstance(spec, UtteranceSpec):
         if spec.kind not in COLUMNS:
             yield f"features.kind = {spec.kind!r}: must be one of {', '.join(map(repr, COLUMNS))}"
+        return
+    if isinstance(spec, SslSpec):
+        try:
+            assert spec.chosen
+        except ConfigError as error:
+            yield f"features.layers = {spec.layers!r}: {error}"
+        return
+    if isinstance(spec, WaveformSpec):
         return
     if not isinstance(spec, FeatureSpec):
         yield f"features = {spec!r}: make one with sertbench.feature_spec, e.g. log_mel(64)"
@@ -118,10 +140,10 @@ def valid_recipe(cls: Model) -> None:
     faults = "; ".join(recipe_faults(recipe))
     if faults:
         raise PluginError(f"{cls.__name__}.recipe: {faults}")
-    if unknown := [kind for kind in cls.feature_kinds if kind not in FUNCTIONALS]:
+    if unknown := [kind for kind in cls.feature_kinds if kind not in (*FUNCTIONALS, *PRETRAINED)]:
         raise PluginError(
             f"{cls.__name__}.feature_kinds names {', '.join(map(repr, unknown))}: `--features` knows "
-            f"{', '.join(FUNCTIONALS)}"
+            f"{', '.join((*FUNCTIONALS, *PRETRAINED))}"
         )
 
 

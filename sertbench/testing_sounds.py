@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sertbench.compute import Compute
-from sertbench.feature_spec import SAMPLE_RATE, FeatureSpec
+from sertbench.feature_spec import SAMPLE_RATE, Features, SslSpec, UtteranceSpec, log_mel, pooled
 from sertbench.features import extract
 from sertbench.model import NeuralModel
 from sertbench.network import Network, Normaliser, Part
@@ -68,7 +68,7 @@ class Sounds:
 
 
 @cache
-def sounds(spec: FeatureSpec, window: float | None, count: int) -> Sounds:
+def sounds(spec: Features, window: float | None, count: int) -> Sounds:
     """Features of `count` tones in noise, one pitch per class; whole utterances are between half and all of LONGEST."""
     rng = np.random.default_rng(count)
     seconds = np.full(count, window) if window else rng.permutation(np.linspace(LONGEST / 2, LONGEST, count))
@@ -86,9 +86,22 @@ def sounds(spec: FeatureSpec, window: float | None, count: int) -> Sounds:
     return Sounds(x, lengths, torch.from_numpy(targets))
 
 
-def features_of(spec: FeatureSpec, wave: np.ndarray) -> Tensor:
+def features_of(spec: Features, wave: np.ndarray) -> Tensor:
     """Features (F, T) of one wave."""
-    return extract(spec, torch.from_numpy(wave.astype(np.float32))[None])[0]
+    assert not isinstance(spec, UtteranceSpec), "a network takes none"
+    given = torch.from_numpy(wave.astype(np.float32))[None]
+    return stand_in(spec, given) if isinstance(spec, SslSpec) else extract(spec, given)[0]
+
+
+def stand_in(spec: SslSpec, wave: Tensor) -> Tensor:
+    """What has the shape of hidden states without a checkpoint: per layer a random projection of a log-mel spectrum."""
+    levels = extract(log_mel(16, hop_length=320), wave)[0] / 20 + 2.5  # (16, T), about zero mean and unit variance
+    layers, generator = len(spec.chosen), torch.Generator().manual_seed(0)
+    weights = torch.randn(layers, spec.hidden, 16, generator=generator) / 4
+    states = torch.einsum("lhm,mt->lht", weights, levels)
+    if spec.kind == "ssl_frames":
+        return states.flatten(0, 1)[:, : spec.frames(wave.shape[1])]
+    return torch.cat([states.mean(2), states.std(2, correction=0)], 1).T.contiguous()
 
 
 def inputs(cls: type[NeuralModel], count: int, ready: bool = True, longest: float = WINDOW) -> Sounds:
@@ -101,8 +114,12 @@ def inputs(cls: type[NeuralModel], count: int, ready: bool = True, longest: floa
 def make(cls: type[NeuralModel], shape: tuple[int, int], n_classes: int = CLASSES, seed: int = 0) -> Network:
     """A network behind a normaliser that does nothing, initialised from a seed."""
     torch.manual_seed(seed)
-    whole = cls.recipe.window is None
-    return Network(cls((shape[0], 0) if whole else shape, n_classes), Normaliser(None, None), whole)
+    return Network(cls(shape_given(cls, shape), n_classes), Normaliser(None, None), cls.recipe.window is None)
+
+
+def shape_given(cls: type[NeuralModel], shape: tuple[int, int]) -> tuple[int, int]:
+    """The input shape that a constructor is given: T is 0 for whole utterances with lengths of their own."""
+    return shape if cls.recipe.window or pooled(cls.recipe.features) else (shape[0], 0)
 
 
 def trained(cls: type[NeuralModel], data: Sounds, steps: int = 2) -> Network:

@@ -18,10 +18,11 @@ import numpy as np
 import soundfile
 import soxr
 
-from sertbench import audio, opensmile_features
+from sertbench import audio, opensmile_features, pretrained
 from sertbench.errors import AudioError
 from sertbench.extraction import Extracted, in_order
 from sertbench.feature_spec import Features, UtteranceSpec
+from sertbench.pretrained_spec import Pretrained
 
 FUNCTIONALS_VERSION = 1  # raised whenever `functionals` gives other values for the same audio
 
@@ -31,6 +32,8 @@ def versions(features: Features | None) -> dict[str, str]:
 
     ConfigError, with what to type, if it is not installed.
     """
+    if isinstance(features, Pretrained):
+        return pretrained.versions()
     if not isinstance(features, UtteranceSpec):
         return {}
     if features.kind in opensmile_features.SETS:
@@ -74,8 +77,7 @@ def extract_all(
                     f"({spec.rows} expected). Listen to the file; leave it out if it holds no speech"
                 )
             keep(folder / f"{sha256}.npy", values)
-        exact = values.astype(np.float64)
-        return Extracted(values[None, :, None], np.stack([exact, exact**2])[None], np.ones(1, np.int64))
+        return Extracted(values[None, :, None], np.zeros((0, 2, 0)), np.ones(1, np.int64))
 
     return in_order(extracted, list(zip(paths, audio_sha256, strict=True)))
 

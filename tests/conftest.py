@@ -25,6 +25,7 @@ def own_folders(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SERTBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("SERTBENCH_DATA", raising=False)
+        patch.setenv("HF_HUB_OFFLINE", "1")  # no test goes to the network
         yield
 
 
@@ -152,3 +153,49 @@ def drawn_predictions(split: Split, classes: tuple[str, ...], accuracy: float, d
             )
         )
     return Predictions(pd.concat(frames, ignore_index=True), classes)
+
+
+FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "wav2vec2-bert", "whisper")
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory):
+    """A function that gives a folder with a tiny random checkpoint of a family, not to be changed."""
+    pytest.importorskip("transformers")
+    folder = tmp_path_factory.mktemp("checkpoints")
+
+    def get(family: str, **settings: Any) -> Path:
+        name = "-".join([family, *(f"{key}-{value}" for key, value in settings.items())])
+        if not (folder / name).exists():
+            write_checkpoint(folder / name, family, **settings)
+        return folder / name
+
+    return get
+
+
+def write_checkpoint(folder: Path, family: str, do_normalize: bool = True, **settings: Any) -> None:
+    """Two blocks of 16 units with random weights, written by transformers itself."""
+    import torch
+    import transformers as hf
+
+    from sertbench.pretrained import quiet
+
+    small = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    waves = {**small, "conv_dim": (8,) * 7, "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2}
+    whisper = {"d_model": 16, "encoder_layers": 2, "decoder_layers": 1, "vocab_size": 8}
+    whisper |= {f"{part}_{what}": n for part in ("encoder", "decoder") for what, n in
+                (("attention_heads", 2), ("ffn_dim", 24))}  # fmt: skip
+    whisper |= dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"), 1)
+    raw = lambda: hf.Wav2Vec2FeatureExtractor(do_normalize=do_normalize)  # noqa: E731
+    network, config, sizes, extractor = {
+        "wav2vec2": (hf.Wav2Vec2Model, hf.Wav2Vec2Config, waves, raw),
+        "hubert": (hf.HubertModel, hf.HubertConfig, waves, raw),
+        "wavlm": (hf.WavLMModel, hf.WavLMConfig, waves, raw),
+        "data2vec-audio": (hf.Data2VecAudioModel, hf.Data2VecAudioConfig, {**waves, "conv_pos_kernel_size": 5}, raw),
+        "wav2vec2-bert": (hf.Wav2Vec2BertModel, hf.Wav2Vec2BertConfig, small, hf.SeamlessM4TFeatureExtractor),
+        "whisper": (hf.WhisperModel, hf.WhisperConfig, whisper, hf.WhisperFeatureExtractor),
+    }[family]
+    with torch.random.fork_rng(devices=[]), quiet():
+        torch.manual_seed(FAMILIES.index(family))
+        network(config(**{**sizes, **settings})).save_pretrained(folder)
+        extractor().save_pretrained(folder)
