@@ -27,7 +27,8 @@ from typing import Any
 
 import pandas as pd
 
-from sertbench import __version__, exclusions, files
+from sertbench import __version__, config, exclusions, files
+from sertbench.config import RunConfig
 from sertbench.errors import BundleError, NewerBundleError
 from sertbench.protocols import ROLES, Split
 from sertbench.results import Predictions
@@ -50,7 +51,7 @@ def split_table(split: Split) -> pd.DataFrame:
 
 def save(
     folder: Path,
-    config: str,
+    settings: str,
     split: Split,
     predictions: Predictions,
     run: Mapping[str, Any],
@@ -62,7 +63,7 @@ def save(
     if excluded:
         files.write_text(folder / EXCLUSIONS, exclusions.write(excluded))
         names.append(EXCLUSIONS)
-    files.write_text(folder / "config.toml", config)
+    files.write_text(folder / "config.toml", settings)
     write_table(folder / "split.parquet", split_table(split))
     write_table(folder / "predictions.parquet", predictions.frame)
     if activations is not None:
@@ -117,6 +118,14 @@ def load_run(folder: Path) -> dict[str, Any]:
             "Update with `pip install -U sertbench`"
         )
     return run
+
+
+def load_config(folder: Path, run: Mapping[str, Any]) -> RunConfig:
+    """The options of a bundle's run; BundleError if config.toml is missing or not the one that was written."""
+    path = folder / "config.toml"
+    if not path.exists() or files.sha256(path) != run["files"][path.name]:
+        raise BundleError(f"{path} is missing or was altered: its hash is not the one in run.json")
+    return config.load(path, {})
 
 
 def load_predictions(folder: Path, run: Mapping[str, Any]) -> Predictions:

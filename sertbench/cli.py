@@ -27,6 +27,8 @@ COMMANDS = (
     "profile",
     "verify",
     "compare",
+    "stress",
+    "gaps",
     "replay",
     "leaderboard",
     "report",

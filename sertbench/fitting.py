@@ -143,17 +143,7 @@ def predict_test(task: PredictionTask) -> np.ndarray:
         with threadpool_limits(1):
             return np.asarray(estimator.predict_proba(examples(test, task.test, 0, None)), dtype=np.float32)
     store = cast(FeatureStore, fit.store)
-    weights = fit.folder / fit.identity() / "weights.pt"
-    try:
-        saved = torch.load(weights, weights_only=True)
-    except FileNotFoundError as error:
-        raise StorageError(f"{weights} was removed while it was needed. Type the same command again") from error
-    mean, std = saved.get("normaliser.mean"), saved.get("normaliser.std")
-    with own_random_state(fit.compute.device):
-        model = cls(store.input_shape, fit.n_classes, **arguments)
-    network = Network(model, Normaliser(mean, std), recipe.window is None)
-    network.load_state_dict(saved)
-    network.to(fit.compute.device)
+    network = saved_network(fit, store.input_shape)
     items, owner = store.items_of(task.test)
 
     def predict_all(parts: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -166,3 +156,19 @@ def predict_test(task: PredictionTask) -> np.ndarray:
     if fit.seed == activations.SEED:
         activations.save(fit.folder / fit.identity(), seen)
     return probabilities
+
+
+def saved_network(fit: FitTask, input_shape: tuple[int, int]) -> Network:
+    """The network of a finished fit, with its weights and its training part's statistics, on the fit's device."""
+    cls, recipe, arguments = fit.resolve()
+    weights = fit.folder / fit.identity() / "weights.pt"
+    try:
+        saved = torch.load(weights, weights_only=True)
+    except FileNotFoundError as error:
+        raise StorageError(f"{weights} was removed while it was needed. Type the same command again") from error
+    mean, std = saved.get("normaliser.mean"), saved.get("normaliser.std")
+    with own_random_state(fit.compute.device):
+        model = cast("type[NeuralModel]", cls)(input_shape, fit.n_classes, **arguments)
+    network = Network(model, Normaliser(mean, std), recipe.window is None)
+    network.load_state_dict(saved)
+    return network.to(fit.compute.device)
