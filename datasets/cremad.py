@@ -207,6 +207,14 @@ class CremaD(Corpus):
             raise CorpusError(f"{path} is not named like a file of CREMA-D. Expected: {self.layout}")
         return parts["clip"] + ("XX" if parts["level"] == "X" else parts["level"]), parts
 
+    def ages(self, root: Path) -> dict[str, int]:
+        """Years of each actor, where VideoDemographics.csv of the repository lies below `root`."""
+        tables = sorted(root.rglob("VideoDemographics.csv"))
+        if not tables:
+            return {}
+        with tables[0].open(encoding="utf-8", newline="") as file:
+            return {row["ActorID"]: int(row["Age"]) for row in csv.DictReader(file) if row["Age"].isdigit()}
+
     def expected_ids(self) -> frozenset[str]:
         """Every actor, sentence and emotion, the first sentence at three levels, without the 20 unpublished ones."""
         kinds = [f"{text}_{code}_{level}" for (text, code), level in product(GRADED, ("LO", "MD", "HI"))]

@@ -29,6 +29,7 @@ LABELS = {
 }
 WOMEN = ("08", "09", "13", "14", "16")
 MEN = ("03", "10", "11", "12", "15")
+AGES = {"03": 31, "08": 34, "09": 21, "10": 32, "11": 26, "12": 30, "13": 32, "14": 35, "15": 25, "16": 31}  # years
 SHORT = ("a01", "a02", "a04", "a05", "a07")  # sentences
 LONG = ("b01", "b02", "b03", "b09", "b10")
 PAIRS = {f"{w}-{m}": (w, m) for w, m in zip(WOMEN, ("15", "03", "10", "11", "12"), strict=True)}
@@ -169,6 +170,10 @@ class EmoDB(Corpus):
                 text=parts["text"],
                 language="de",
             )
+
+    def ages(self, root: Path) -> dict[str, int]:  # noqa: ARG002 - as emodb.bilderbar.info has them
+        """Years of each speaker."""
+        return AGES
 
     def expected_ids(self) -> frozenset[str]:
         """The 535 published names."""

@@ -115,6 +115,10 @@ class Tess(Corpus):
                 language="en",
             )
 
+    def ages(self, root: Path) -> dict[str, int]:  # noqa: ARG002 - the publication tells them
+        """Years of both speakers."""
+        return {"OAF": 64, "YAF": 26}
+
     def expected_ids(self) -> frozenset[str]:
         """The factorial design: 2 speakers x 200 words x 7 emotions."""
         return frozenset("_".join(cell) for cell in product(SPEAKERS, WORDS, LABELS))

@@ -26,7 +26,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sertbench import __version__, exclusions, files
+from sertbench import __version__, config, exclusions, files
+from sertbench.config import RunConfig
 from sertbench.corpus import Manifest
 from sertbench.errors import BundleError, NewerBundleError
 from sertbench.protocols import ROLES, Split
@@ -61,7 +62,7 @@ def audio_table(manifest: Manifest) -> pd.DataFrame:
 
 def save(
     folder: Path,
-    config: str,
+    settings: str,
     split: Split,
     predictions: Predictions,
     run: Mapping[str, Any],
@@ -74,7 +75,7 @@ def save(
     if excluded:
         files.write_text(folder / EXCLUSIONS, exclusions.write(excluded))
         names.append(EXCLUSIONS)
-    files.write_text(folder / "config.toml", config)
+    files.write_text(folder / "config.toml", settings)
     write_table(folder / "split.parquet", split_table(split))
     write_table(folder / "predictions.parquet", predictions.frame)
     for name, table in {"activations.parquet": activations, "audio.parquet": audio}.items():
@@ -125,6 +126,14 @@ def load_run(folder: Path) -> dict[str, Any]:
             "Update with `pip install -U sertbench`"
         )
     return run
+
+
+def load_config(folder: Path, run: Mapping[str, Any]) -> RunConfig:
+    """The options of a bundle's run; BundleError if config.toml is missing or not the one that was written."""
+    path = folder / "config.toml"
+    if not path.exists() or files.sha256(path) != run["files"][path.name]:
+        raise BundleError(f"{path} is missing or was altered: its hash is not the one in run.json")
+    return config.load(path, {})
 
 
 def load_predictions(folder: Path, run: Mapping[str, Any]) -> Predictions:

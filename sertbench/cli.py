@@ -30,6 +30,8 @@ COMMANDS = (
     "compare",
     "predict",
     "export",
+    "stress",
+    "gaps",
     "replay",
     "cross",
     "leaderboard",

@@ -129,6 +129,10 @@ class Corpus(ABC):
         """Corpora that make their own data write it below `cache` and return its folder."""
         return None
 
+    def ages(self, root: Path) -> Mapping[str, int]:  # noqa: ARG002 - most corpora do not tell
+        """Years of each speaker at the recording, where they are published."""
+        return {}
+
     def at(self, root: Path) -> Corpus:  # noqa: ARG002 - published corpora are the same wherever they lie
         """The corpus as it lies at `root`: itself, unless its label sets and protocols are told by the data alone."""
         return self

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from sertbench import audio
 from sertbench.feature_spec import FeatureSpec, WaveformSpec
@@ -30,8 +31,12 @@ class Extracted(NamedTuple):
 def extract_file(
     path: Path, channel: str, spec: FeatureSpec | WaveformSpec, length: int | None, step: int
 ) -> Extracted:
+    """As `extract_wave`, of an audio file."""
+    return extract_wave(audio.load(path, channel), spec, length, step)
+
+
+def extract_wave(wave: np.ndarray, spec: FeatureSpec | WaveformSpec, length: int | None, step: int) -> Extracted:
     """Features of the windows of `length` samples every `step` samples; of the whole utterance if `length` is None."""
-    wave = audio.load(path, channel)
     size = len(wave) if length is None else length
     padded = np.pad(wave, (0, max(0, size - len(wave))))
     values = extract(spec, torch.from_numpy(padded).unfold(0, size, step))
@@ -52,12 +57,14 @@ def in_order(compute: Callable[[T], Extracted], of: Sequence[T]) -> Generator[Ex
     """What `compute` gives for each of `of`, in order, computed a few ahead on all cores.
 
     One thread per core with one-threaded kernels: kernels of several threads collapse where cores are shared, and so an
-    utterance's values do not depend on the number of cores. torch's own number of threads is restored at the end.
+    utterance's values do not depend on the number of cores: a sum depends on how many threads share it, torch's as well
+    as NumPy's. Both numbers of threads are restored at the end.
     """
     workers, threads = len(os.sched_getaffinity(0)), torch.get_num_threads()
     ahead: deque[Future[Extracted]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="features")
     torch.set_num_threads(1)
+    one_blas_thread = threadpool_limits(1)
     try:
         for one in of:
             ahead.append(pool.submit(compute, one))
@@ -67,4 +74,5 @@ def in_order(compute: Callable[[T], Extracted], of: Sequence[T]) -> Generator[Ex
             yield ahead.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+        one_blas_thread.restore_original_limits()
         torch.set_num_threads(threads)

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from sertbench import ssl_features, utterance_features
 from sertbench.errors import ConfigError, StorageError
-from sertbench.extraction import Extracted, extract_all
+from sertbench.extraction import Extracted, extract_all, extract_wave
 from sertbench.feature_spec import SAMPLE_RATE, Features, SslSpec, UtteranceSpec, columns, pooled
 
 FEATURES_VERSION = 2  # raised whenever the same audio and settings give other values or another layout
@@ -215,16 +215,49 @@ def open_store(
             else:
                 items = extract_all(paths, channel, spec, length, step)
             with closing(items) as computed:
-                counts, frames = _stream(draft, computed, on_progress)
-            np.save(draft / "first.npy", np.cumsum([0, *counts]))
-            np.save(draft / "frames.npy", np.concatenate(frames))
-            shape = (spec.rows, columns(spec, length))
-            meta = {"version": FEATURES_VERSION, "input_shape": shape, "bytes": _sizes(draft), "spec": asdict(spec)}
-            meta["pooled"] = pooled(spec)
-            (draft / "meta.json").write_text(json.dumps(meta, indent=2))
+                _write(draft, computed, spec, length, on_progress)
             _publish(draft, folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+    return FeatureStore.open(folder)
+
+
+def _write(
+    folder: Path,
+    computed: Iterable[Extracted],
+    spec: Features,
+    length: int | None,
+    on_progress: Callable[[int], None] | None = None,
+) -> None:
+    """Fill a folder with the items of some utterances; `length` is that of a window in samples."""
+    counts, frames = _stream(folder, computed, on_progress)
+    np.save(folder / "first.npy", np.cumsum([0, *counts]))
+    np.save(folder / "frames.npy", np.concatenate(frames))
+    shape = (spec.rows, columns(spec, length))
+    meta = {"version": FEATURES_VERSION, "input_shape": shape, "bytes": _sizes(folder), "spec": asdict(spec)}
+    meta["pooled"] = pooled(spec)
+    (folder / "meta.json").write_text(json.dumps(meta, indent=2))
+
+
+def store_of_waves(
+    folder: Path,
+    waves: Iterable[tuple[Path, np.ndarray]],
+    spec: Features,
+    window: float | None,
+    hop: float | None,
+) -> FeatureStore:
+    """Features of waveforms (where each comes from, and its samples at 16 kHz) that are in no file, in a new folder.
+
+    One after the other in this thread; the same values as `open_store` gives for files that hold these waveforms.
+    """
+    length, step = (None, 1) if window is None else _in_samples(window, hop)
+
+    def extracted(path: Path, wave: np.ndarray) -> Extracted:
+        if isinstance(spec, UtteranceSpec):
+            return utterance_features.item(utterance_features.checked(spec, wave, path))
+        return extract_wave(wave, spec, length, step)
+
+    _write(folder, (extracted(path, wave) for path, wave in waves), spec, length)
     return FeatureStore.open(folder)
 
 

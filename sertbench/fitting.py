@@ -163,12 +163,7 @@ def predict_test(task: PredictionTask) -> np.ndarray:
         lap("estimator")
         return probabilities
     store = cast(FeatureStore, fit.store)
-    weights = fit.folder / fit.identity() / "weights.pt"
-    try:
-        saved = torch.load(weights, weights_only=True)
-    except FileNotFoundError as error:
-        raise StorageError(f"{weights} was removed while it was needed. Type the same command again") from error
-    network = restored(cls, arguments, recipe, store.input_shape, fit.n_classes, saved, fit.compute.device)
+    network = saved_network(fit, store.input_shape)
     items, owner = store.items_of(task.test)
 
     def predict_all(parts: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -181,3 +176,15 @@ def predict_test(task: PredictionTask) -> np.ndarray:
     if fit.seed == activations.SEED:
         activations.save(fit.folder / fit.identity(), seen)
     return probabilities
+
+
+def saved_network(fit: FitTask, input_shape: tuple[int, int]) -> Network:
+    """The network of a finished fit, with its weights and its training part's statistics, on the fit's device."""
+    cls, recipe, arguments = fit.resolve()
+    weights = fit.folder / fit.identity() / "weights.pt"
+    try:
+        saved = torch.load(weights, weights_only=True)
+    except FileNotFoundError as error:
+        raise StorageError(f"{weights} was removed while it was needed. Type the same command again") from error
+    neural = cast("type[NeuralModel]", cls)
+    return restored(neural, arguments, recipe, input_shape, fit.n_classes, saved, fit.compute.device)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sertbench import drawings, files
+from sertbench import drawings, files, stress_drawings
 from sertbench.errors import ConfigError
 from sertbench.report_view import COSTS, Table, View, costs, matrix, slug
 from sertbench.run_details import Details
@@ -24,7 +24,14 @@ RUN_KINDS: dict[str, Callable[[Details], Figure]] = {
     "curves": drawings.curves,
     "calibration": drawings.calibration,
     "embedding": drawings.embedding,
+    "stress": stress_drawings.score_curves,
+    "stress-calibration": stress_drawings.calibration_curves,
+    "stress-reliability": stress_drawings.reliability_diagrams,
 }
+STRESS_KINDS = tuple(name for name in RUN_KINDS if name.startswith("stress"))
+SILENT: dict[str, dict[str, Any]] = {  # what would say when a file was made
+    "png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,8 +63,7 @@ def save(plots: Sequence[Plot], out: Path, formats: Sequence[str]) -> list[Path]
             figure = plot.draw()
             for kind in formats:
                 path = out / f"{plot.name}.{kind}"
-                metadata = {"Software": None} if kind == "png" else {"CreationDate": None}
-                files.write(path, partial(figure.savefig, format=kind, dpi=200, metadata=metadata))
+                files.write(path, partial(figure.savefig, format=kind, dpi=200, metadata=SILENT[kind]))
                 paths.append(path)
     return paths
 
@@ -89,6 +95,8 @@ def of_run(details: Details, kinds: Sequence[str]) -> Iterator[Plot | Missing]:
     for kind in kinds:
         if kind == "curves" and not (details.losses or details.tuning):
             yield Missing(kind, f"{name} has no epochs and was not tuned")
+        elif kind in STRESS_KINDS and len(details.stress) < 2:
+            yield Missing(kind, f"{name} was not stressed: `sertbench stress RUN` does")
         elif kind == "embedding" and details.embedding is None:
             yield Missing(kind, f"the bundle of {name} has no recording of a penultimate layer")
         else:

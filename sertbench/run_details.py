@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sertbench import activations, bundle
+from sertbench import activations, bundle, stress_record
 from sertbench.config import RunConfig
 from sertbench.protocols import ROLES
 from sertbench.results import Predictions, percent
 from sertbench.scores import CALIBRATION_BINS, confusion, score
+from sertbench.stress_record import Row
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Details:
     command: str
     embedding: Embedding | None
     sizes: tuple[tuple[str | int, ...], ...]  # fold, and its utterances to train, to validate and to test
+    stress: tuple[Row, ...] = ()  #       what `sertbench stress` measured, the undisturbed test first
 
 
 def details(folder: Path) -> Details:
@@ -96,6 +98,7 @@ def details(folder: Path) -> Details:
         command=command(run),
         embedding=embedding(folder, predictions),
         sizes=tuple((f, *(int(counts.get((f, role), 0)) for role in ROLES)) for f in folds),
+        stress=stress_record.read(folder),
     )
 
 

@@ -24,7 +24,7 @@ from sertbench.extraction import Extracted, in_order
 from sertbench.feature_spec import Features, UtteranceSpec
 from sertbench.pretrained_spec import Pretrained
 
-FUNCTIONALS_VERSION = 1  # raised whenever `functionals` gives other values for the same audio
+FUNCTIONALS_VERSION = 2  # raised whenever `functionals` gives other values for the same audio
 
 
 def versions(features: Features | None) -> dict[str, str]:
@@ -56,6 +56,23 @@ def compute(spec: UtteranceSpec, wave: np.ndarray) -> np.ndarray:
     return functionals.compute(wave)
 
 
+def checked(spec: UtteranceSpec, wave: np.ndarray, path: Path) -> np.ndarray:
+    """As `compute`; AudioError, which names the file, for values that are no numbers."""
+    values = compute(spec, wave)
+    if values.shape != (spec.rows,) or not np.isfinite(values).all():
+        wrong = int((~np.isfinite(values)).sum())
+        raise AudioError(
+            f"{path}: {spec.kind} gives {wrong} values of {values.size} that are no numbers "
+            f"({spec.rows} expected). Listen to the file; leave it out if it holds no speech"
+        )
+    return values
+
+
+def item(values: np.ndarray) -> Extracted:
+    """The values of one utterance as an item of one frame."""
+    return Extracted(values[None, :, None], np.zeros((0, 2, 0)), np.ones(1, np.int64))
+
+
 def extract_all(
     paths: Sequence[Path], audio_sha256: Sequence[str], channel: str, spec: UtteranceSpec, cache: Path
 ) -> Generator[Extracted]:
@@ -69,15 +86,9 @@ def extract_all(
         path, sha256 = file
         values = kept(folder / f"{sha256}.npy", spec)
         if values is None:
-            values = compute(spec, audio.load(path, channel))
-            if values.shape != (spec.rows,) or not np.isfinite(values).all():
-                wrong = int((~np.isfinite(values)).sum())
-                raise AudioError(
-                    f"{path}: {spec.kind} gives {wrong} values of {values.size} that are no numbers "
-                    f"({spec.rows} expected). Listen to the file; leave it out if it holds no speech"
-                )
+            values = checked(spec, audio.load(path, channel), path)
             keep(folder / f"{sha256}.npy", values)
-        return Extracted(values[None, :, None], np.zeros((0, 2, 0)), np.ones(1, np.int64))
+        return item(values)
 
     return in_order(extracted, list(zip(paths, audio_sha256, strict=True)))
 

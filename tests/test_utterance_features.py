@@ -126,7 +126,7 @@ def test_another_version_of_the_extractor_is_another_key(monkeypatch):
     before = cache_key(["a"], SPEC, None, None, "mono")
     assert cache_key(["a"], SPEC, None, None, "mono") == before
 
-    monkeypatch.setattr(utterance_features, "FUNCTIONALS_VERSION", 2)
+    monkeypatch.setattr(utterance_features, "FUNCTIONALS_VERSION", utterance_features.FUNCTIONALS_VERSION + 1)
 
     assert cache_key(["a"], SPEC, None, None, "mono") != before
 

@@ -18,14 +18,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--kind",
         action="append",
         help="board, overview, pareto, optimism, critical-difference; with --run: confusion, groups, curves, "
-        "calibration, embedding. May be given again (default: all)",
+        "calibration, embedding, stress, stress-calibration, stress-reliability. May be given again (default: all)",
     )
     parser.add_argument(
         "--run", metavar="RUN", help="the charts of one run: a bundle's folder or name, row id, or model"
     )
     add_runs(parser)
     add_leaderboards(parser)
-    parser.add_argument("--format", action="append", choices=("png", "pdf"), help="may be given again (default: both)")
+    parser.add_argument(
+        "--format", action="append", choices=("png", "pdf", "svg"), help="may be given again (default: png and pdf)"
+    )
     parser.add_argument("--out", type=Path, default=Path("plots"), help="folder to write to (default: plots)")
 
 
