@@ -66,7 +66,8 @@ class Compute:
 def settle(device: str) -> None:
     """Make this process compute as fits do: on one CPU thread, by deterministic algorithms, keeping freed memory."""
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True, warn_only=device == "cuda")
+    # As use_deterministic_algorithms, which would load a compiler that no fit uses.
+    torch.set_deterministic_debug_mode("warn" if device == "cuda" else "error")
     keep_freed_memory()
 
 
@@ -83,11 +84,12 @@ def keep_freed_memory() -> None:
 def unfilled() -> Iterator[None]:
     """Leave new tensors as they are: under deterministic algorithms torch fills each with NaN before it is written.
 
-    For steps alone. A network is made outside of it, so that a weight that its model forgot to initialise is NaN.
+    For steps alone, and afterwards it is filled again whatever was before: fits of several threads may overlap. A
+    network is made outside of it, so that a weight that its model forgot to initialise is NaN.
     """
     setting: Any = torch.utils.deterministic
-    before, setting.fill_uninitialized_memory = setting.fill_uninitialized_memory, False
+    setting.fill_uninitialized_memory = False
     try:
         yield
     finally:
-        setting.fill_uninitialized_memory = before
+        setting.fill_uninitialized_memory = True
