@@ -84,11 +84,12 @@ def keep_freed_memory() -> None:
 def unfilled() -> Iterator[None]:
     """Leave new tensors as they are: under deterministic algorithms torch fills each with NaN before it is written.
 
-    For steps alone. A network is made outside of it, so that a weight that its model forgot to initialise is NaN.
+    For steps alone, and afterwards it is filled again whatever was before: fits of several threads may overlap. A
+    network is made outside of it, so that a weight that its model forgot to initialise is NaN.
     """
     setting: Any = torch.utils.deterministic
-    before, setting.fill_uninitialized_memory = setting.fill_uninitialized_memory, False
+    setting.fill_uninitialized_memory = False
     try:
         yield
     finally:
-        setting.fill_uninitialized_memory = before
+        setting.fill_uninitialized_memory = True

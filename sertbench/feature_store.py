@@ -251,10 +251,14 @@ def store_of_waves(
     One after the other in this thread; the same values as `open_store` gives for files that hold these waveforms.
     """
     length, step = (None, 1) if window is None else _in_samples(window, hop)
+    encoder = ssl_features.Encoder(spec) if isinstance(spec, SslSpec) else None
 
     def extracted(path: Path, wave: np.ndarray) -> Extracted:
         if isinstance(spec, UtteranceSpec):
             return utterance_features.item(utterance_features.checked(spec, wave, path))
+        if isinstance(spec, SslSpec):
+            assert encoder is not None
+            return ssl_features.cut(encoder.values(wave[None])[0], spec, length, step)
         return extract_wave(wave, spec, length, step)
 
     _write(folder, (extracted(path, wave) for path, wave in waves), spec, length)

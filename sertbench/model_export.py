@@ -20,7 +20,7 @@ from sertbench.fitting import restored
 from sertbench.model import NeuralModel
 from sertbench.model_config import FORMAT, VERSION, MemberConfig, ModelConfig
 from sertbench.trained import Member, Trained, best_on_validation, from_run, input_shape
-from sertbench.training import Network
+from sertbench.network import Network
 
 VERSIONS = ("sertbench", "python", "torch", "scikit-learn", "soundfile", "soxr")
 

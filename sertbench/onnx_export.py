@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from sertbench.errors import ConfigError
-from sertbench.training import Network
+from sertbench.network import Network
 
 TOLERANCE = 1e-4  # largest difference of a logit from torch's, relative to the largest logit where that is over 1
 

@@ -230,6 +230,7 @@ def equality(reference: Path, data: Data) -> dict[str, float]:
     ours.eval()
     with torch.no_grad():
         evaluated, ours_evaluated = theirs(x[:, None]), ours(x)
+    logits, our_logits, loss, our_loss = (value.detach() for value in (logits, our_logits, loss, our_loss))
     return {
         "logits in training": float((our_logits - logits).abs().max() / logits.abs().max()),
         "logits in evaluation": float((ours_evaluated - evaluated).abs().max() / evaluated.abs().max()),
@@ -363,7 +364,8 @@ def main() -> int:
     os.environ["OMP_NUM_THREADS"] = "1"  # inherited by the processes
     cores = sorted(os.sched_getaffinity(0))
     data = read(options.dataset, options.data, options.steps)
-    print(f"{len(data.train.items)} windows to train on, {len(data.test.items)} of {len(data.test.targets)} utterances")
+    n_train, n_test, spoken = len(data.train.items), len(data.test.items), len(data.test.targets)
+    print(f"{n_train} windows to train on; to evaluate, {n_test} windows of {spoken} utterances")
     found = Process("equality", options.reference, data).once(set(cores))
     for name, value in found.items():
         print(f"  {name}: {value:.1e} apart (at most {LIMITS[name]:.0e})")
