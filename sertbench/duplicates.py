@@ -4,9 +4,7 @@ Method. The fingerprint of a clip is its energy in `BANDS` mel-spaced bands betw
 telephone rates and usual codecs), in dB relative to the clip's loud frames and clamped `FLOOR` dB below them, in 40 ms
 frames every 10 ms. Pairs are then found in two steps.
 
-1. Candidates: fingerprints pooled to 4 bands and 50 ms, with silence weighted down, are cross-correlated as matrix
-   products for all shifts up to `MAX_CUT`, among clips whose durations differ by at most twice that. Pairs above
-   `CANDIDATE` go on, if near that shift their common part correlates above `ALIKE`.
+1. Candidates: pairs whose courses, a coarser picture of the same, are alike; see `courses`.
 2. Confirmation: at the best shift to 10 ms, over the frames in which either clip is above its floor,
 
        agreement = 1 - sum((A - B - mean(A - B))^2) / (sum((A - mean_t A)^2) + sum((B - mean_t B)^2))
@@ -17,9 +15,7 @@ frames every 10 ms. Pairs are then found in two steps.
 
 Calibration. The least agreement of copies of 100 EMO-DB clips was 0.983 after mp3, ogg, opus, mu-law, 8 kHz, 20 dB less
 or noise 30 dB down, and 0.953 after cuts at both ends that fall between frames. The most between different recordings
-was 0.912 on RAVDESS (same actor, sentence and emotion) and below 0.8 on EMO-DB, 0.937 among pieces of 0.6 to 1 s. The
-least correlation of the common part was 0.913 of 960 copies of EMO-DB clips; of the candidates from RAVDESS 9 % exceed
-`ALIKE`.
+was 0.912 on RAVDESS (same actor, sentence and emotion) and below 0.8 on EMO-DB, 0.937 among pieces of 0.6 to 1 s.
 
 Two clips that merely share a part are not copies here, and neither are steady signals (tones, hum, silence) or less
 than half a second of sound. Copies that were time-stretched, pitch-shifted, filtered, mixed, clipped hard or encoded at
@@ -43,7 +39,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy  # loads its parts when they are first used
 
-from sertbench import audio
+from sertbench import audio, courses
+from sertbench.courses import MAX_CUT as MAX_CUT
 from sertbench.errors import StorageError
 from sertbench.feature_spec import SAMPLE_RATE
 
@@ -57,21 +54,12 @@ BANDS = 16
 LOWEST, HIGHEST = 200.0, 3400.0  # Hz
 FLOOR = 40.0  #        dB below the loud frames
 STEPS = 4  #           fingerprint units per dB
-MAX_CUT = 0.5  #       seconds that may be missing at either end
 MIN_OVERLAP = 2 / 3  # of the longer clip's frames
 MIN_ACTIVE = 50  #     frames above the floor in the common part: half a second
 MIN_SPREAD = 2.0  #    dB: a signal whose bands vary less over time (standard deviation) is steady
-CANDIDATE = 0.75
-ALIKE = 0.85
 AGREEMENT = 0.95
 PROMISING = 0.6  #     agreement of a copy that is laid 15 ms beside its place, with room to spare
 
-_POOL = 5  #           frames per coarse frame
-_COARSE_BANDS = 4
-_COARSE_CUT = round(MAX_CUT * SAMPLE_RATE / HOP) // _POOL
-_BLOCK = (
-    256  #        clips compared with four times as many at once: the tables stay in cache, however large the corpus
-)
 _CHUNK = 2000  #       clips fingerprinted between two writes to the cache
 
 
@@ -107,11 +95,8 @@ def near_duplicates(fingerprints: Sequence[Fingerprint], seconds: Sequence[float
     """
     durations = np.asarray(seconds, dtype=np.float64)
     order = np.argsort(durations, kind="stable")
-    courses = [_course(fingerprints[k]) for k in order]
     found = []
-    for a, b, shift in _candidates([course[_POOL // 2 :: _POOL] for course in courses], durations[order]):
-        if _likeness(courses[a], courses[b], shift) < ALIKE:
-            continue
+    for a, b, shift in courses.candidates([courses.course(fingerprints[k], STEPS) for k in order], durations[order]):
         i, j = int(order[a]), int(order[b])
         score = _best_agreement(fingerprints[i], fingerprints[j], shift)
         if score >= AGREEMENT:
@@ -121,7 +106,7 @@ def near_duplicates(fingerprints: Sequence[Fingerprint], seconds: Sequence[float
 
 def _best_agreement(a: Fingerprint, b: Fingerprint, shift: int) -> float:
     """Agreement at the best shift near `shift`: every third one, then the neighbours of the best of these."""
-    near = {s: agreement(a, b, s) for s in range(shift - _POOL, shift + _POOL + 1, 3)}
+    near = {s: agreement(a, b, s) for s in range(shift - courses.POOL, shift + courses.POOL + 1, 3)}
     best = max(near, key=near.__getitem__)
     if near[best] < PROMISING:
         return near[best]
@@ -159,68 +144,6 @@ def _deviation(x: Array, axis: int | None) -> float:
     """Sum of squared deviations from the mean over `axis`."""
     mean = x.mean(axis)
     return float(np.vdot(x, x) - np.vdot(mean, mean) * (x.size / mean.size))
-
-
-def _course(frames: Fingerprint) -> Array:
-    """What a clip does over time, (frames, 4); coarse frames are of unit norm, and near silence counts little."""
-    pooled = frames.astype(np.float32).reshape(len(frames), _COARSE_BANDS, -1).mean(2)
-    weight = np.minimum(pooled.max(1, keepdims=True) / (15 * STEPS), 1)
-    course = weight * (pooled - (pooled * weight).sum(0) / max(float(weight.sum()), 1e-6))
-    # Coarse frames are twice as wide as far apart: else a shift by half a frame would hide a copy.
-    kernel = np.bartlett(2 * _POOL + 1)
-    course = scipy.ndimage.convolve1d(course, kernel / kernel.sum(), axis=0, mode="constant")
-    norm = float(np.linalg.norm(course[_POOL // 2 :: _POOL]))
-    return np.asarray(course / max(norm, 1e-6), dtype=np.float32)
-
-
-def _likeness(a: Array, b: Array, shift: int) -> float:
-    """The highest correlation of the common part of two courses at shifts near `shift`; much faster than agreement."""
-    best = 0.0
-    for near in range(shift - _POOL, shift + _POOL + 1, 3):
-        start, end = max(0, near), min(len(a), len(b) + near)
-        one, other = a[start:end:_POOL].ravel(), b[start - near : end - near : _POOL].ravel()
-        best = max(best, float(one @ other) / max(float((one @ one) * (other @ other)) ** 0.5, 1e-6))
-    return best
-
-
-def _candidates(courses: Sequence[Array], seconds: npt.NDArray[np.float64]) -> list[tuple[int, int, int]]:
-    """Pairs of positions i < j whose coarse courses correlate, with the shift in frames; `seconds` ascend."""
-    found = []
-    for start in range(0, len(courses), _BLOCK):
-        stop = min(start + _BLOCK, len(courses))
-        end = int(np.searchsorted(seconds, seconds[stop - 1] + 2 * MAX_CUT, side="right"))
-        width = max(map(len, courses[start:stop]))
-        block = _table(courses[start:stop], 0, width)
-        for first in range(start, end, 4 * _BLOCK):
-            others = courses[first : min(first + 4 * _BLOCK, end)]
-            padded = _table(others, _COARSE_CUT, max(width, *map(len, others)) + 2 * _COARSE_CUT)
-            i, j, offset = _correlated(block, padded)
-            near = (start + i < first + j) & (seconds[first + j] - seconds[start + i] <= 2 * MAX_CUT)
-            rows = np.stack([start + i, first + j, (_COARSE_CUT - offset) * _POOL], axis=1)[near]
-            found += [(int(a), int(b), int(shift)) for a, b, shift in rows]
-    return sorted(found)
-
-
-def _table(courses: Sequence[Array], before: int, width: int) -> Array:
-    """Courses as rows, (n, width * bands), each preceded by `before` coarse frames of zeros."""
-    table = np.zeros((len(courses), width, _COARSE_BANDS), np.float32)
-    for row, course in zip(table, courses, strict=True):
-        row[before : before + len(course)] = course
-    return table.reshape(len(courses), -1)
-
-
-def _correlated(block: Array, padded: Array) -> tuple[npt.NDArray[np.int64], ...]:
-    """Rows of two tables that correlate above CANDIDATE at some offset of the second, and the best offset."""
-    best = np.full((len(block), len(padded)), CANDIDATE, np.float32)
-    where = np.full(best.shape, -1, np.int8)
-    likeness, better = np.empty_like(best), np.empty(best.shape, np.bool_)
-    for offset in range(2 * _COARSE_CUT + 1):
-        first = offset * _COARSE_BANDS
-        np.matmul(block, padded[:, first : first + block.shape[1]].T, out=likeness)
-        if np.greater(likeness, best, out=better).any():
-            best[better], where[better] = likeness[better], offset
-    i, j = np.nonzero(where >= 0)
-    return i, j, where[i, j].astype(np.int64)
 
 
 def fingerprint_all(

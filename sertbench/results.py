@@ -68,8 +68,15 @@ def mean_of(all_scores: Sequence[Scores], name: str) -> float | None:
     return percent(float(np.mean([getattr(s, name) for s in all_scores])))
 
 
+def members(column: np.ndarray) -> dict[str, np.ndarray]:
+    """The positions of each value of a column, values in their order: one pass, however many values there are."""
+    names, owner = np.unique(column, return_inverse=True)
+    positions = np.split(np.argsort(owner, kind="stable"), np.cumsum(np.bincount(owner))[:-1])
+    return dict(zip(names.tolist(), positions, strict=True))
+
+
 def uar_where(predictions: Predictions, chosen: np.ndarray) -> float | None:
-    """Mean over seeds of the UAR of some utterances."""
+    """Mean over seeds of the UAR of some utterances (a mask, or positions)."""
     y, n = predictions.column("target")[chosen], len(predictions.classes)
     return percent(float(np.mean([score(y, labels[chosen], n).uar for labels in predictions.labels])))
 
@@ -84,9 +91,10 @@ def figures(predictions: Predictions) -> dict[str, object]:
     uars = [s.uar for s in per_seed]
     interval = uar_interval(y, predictions.labels, speakers, n)
     fold_of = predictions.column("fold")
-    folds = {f: uar_where(predictions, fold_of == f) for f in dict.fromkeys(fold_of)}
+    in_fold = members(fold_of)
+    folds = {f: uar_where(predictions, in_fold[f]) for f in dict.fromkeys(fold_of)}
     fold_values = [v for v in folds.values() if v is not None]
-    talkers = {str(s): uar_where(predictions, speakers == s) for s in np.unique(speakers)}
+    talkers = {str(s): uar_where(predictions, where) for s, where in members(speakers).items()}
     worst = min(talkers, key=lambda s: (talkers[s] if talkers[s] is not None else 100.0, s))
     calibrations = [calibration(p, y) for p in predictions.probabilities]
     styles = predictions.column("style")
