@@ -156,7 +156,7 @@ def planned(
         corpus, protocol = train[0].corpus, train[0].corpus.protocols[0]
         manifest = restricted(train[0], classes, merged)
     else:
-        title = joined(names[0] + names[1])
+        title = joined(sorted(names[0] + names[1]))  # the same union in either direction
         corpus, protocol = Union(parts, title), CrossCorpus(tuple(names[0]), tuple(names[1]))
         manifest = union(parts, classes, merged, title)
     config = configs.resolved(

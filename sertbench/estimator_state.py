@@ -128,10 +128,10 @@ def _write(value: Any, arrays: dict[str, np.ndarray], where: str) -> Any:
 
 
 def _array(value: np.ndarray, arrays: dict[str, np.ndarray], where: str) -> dict[str, Any]:
-    """An array goes by as bytes if its type is a record or text, so that any container of numbers can hold it."""
+    """An array goes by as bytes if its type is a record, text or wide unsigned, which not every container can hold."""
     if value.dtype.hasobject:
         raise NotStorableError(f"{where} is an array of Python objects")
-    name, plain = f"a{len(arrays)}", value.dtype.kind in "biuf"
+    name, plain = f"a{len(arrays)}", value.dtype.kind in "bif" or value.dtype == np.uint8
     array = np.ascontiguousarray(value)
     arrays[name] = array if plain else np.frombuffer(array.tobytes(), np.uint8)
     kind = value.dtype.str if value.dtype.names is None else [list(f) for f in value.dtype.descr]

@@ -85,7 +85,10 @@ def use(config: ModelConfig, onnx: str, no_onnx: str) -> str:
         f"`{config.channel}`), {recipe.features.summary}, {heard}; an utterance's answer is the mean of the "
         f"{recipe.average} of its windows. `config.json` has every setting; the normaliser's mean and deviation are "
         "tensors of the weights file.",
-        f"`model.onnx`: {onnx}." if onnx else f"There is no `model.onnx`: {no_onnx}.",
+        f"`model.onnx`: {onnx}. It takes `features` (batch, rows, frames) before normalisation and, if it asks, "
+        "`lengths` (valid frames of each), and gives `logits`."
+        if onnx
+        else f"There is no `model.onnx`: {no_onnx}.",
     ]
     return "\n\n".join(lines)
 

@@ -54,7 +54,7 @@ def read(folder: Path, fold: str | None = None, seed: int | None = None, model: 
     refuse_deaf(config.name, loaded.cls, members[0].recipe)
     return Trained(
         config.name, loaded.spec, loaded.cls, loaded.source_sha256, config.classes, config.channel, members,
-        config.source, read_audio(folder / AUDIO),
+        config.source, read_audio(folder / AUDIO), loaded.source_sha256 != config.source_sha256,
     )  # fmt: skip
 
 

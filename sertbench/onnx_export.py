@@ -1,8 +1,8 @@
 """A network as ONNX, checked against torch before it is kept.
 
-Inputs are the features of a batch of items before normalisation, `features` (B, F, T) float32, and for whole utterances
-`lengths` (B,) int64; the output is `logits` (B, n_classes). How logits of an utterance's windows are averaged, and how
-features are made, is in config.json.
+Inputs are the features of a batch of items before normalisation, `features` (B, F, T) float32, and, if the network has
+a normaliser or hears whole utterances, their valid frames, `lengths` (B,) int64; the output is `logits` (B, n_classes).
+How logits of an utterance's windows are averaged, and how features are made, is in config.json.
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ from sertbench.network import Network
 TOLERANCE = 1e-4  # largest difference of a logit from torch's, relative to the largest logit where that is over 1
 
 
+def takes_lengths(network: Network) -> bool:
+    """Whether valid frames matter: to the model, or to the normaliser, which leaves padding at zero."""
+    return network.whole or network.normaliser.mean is not None
+
+
 class Exported(nn.Module):
     """A network that normalises its input itself."""
 
@@ -34,9 +39,8 @@ class Exported(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits, (B, n_classes)."""
-        if lengths is None:
-            lengths = torch.full((features.shape[0],), features.shape[2], dtype=torch.int64, device=features.device)
-        logits: Tensor = self.network(self.network.normaliser(features, lengths), lengths)
+        x = features if lengths is None else self.network.normaliser(features, lengths)
+        logits: Tensor = self.network(x, lengths)
         return logits
 
 
@@ -73,7 +77,7 @@ def attempt(network: Network, F: int, T: int, time: bool, path: Path) -> str:
     if time:
         free |= {2: torch.export.Dim("frames", min=8 if not T else 2, max=65536)}
     shapes: tuple[dict[int, Any], ...] = (free,)
-    if network.whole:
+    if takes_lengths(network):
         shapes += ({0: free[0]},)
     names = ["features", "lengths"][: len(example)]
     with quiet():
@@ -94,7 +98,7 @@ def inputs(network: Network, B: int, F: int, frames: int) -> tuple[Tensor, ...]:
     x = torch.randn(B, F, frames, generator=generator)
     if network.normaliser.mean is not None and network.normaliser.std is not None:
         x = x * network.normaliser.std + network.normaliser.mean
-    if not network.whole:
+    if not takes_lengths(network):
         return (x,)
     lengths = torch.full((B,), frames, dtype=torch.int64)
     lengths[-1] = frames if B == 1 else frames * 2 // 3

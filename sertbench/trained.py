@@ -49,6 +49,7 @@ class Trained:
     members: tuple[Member, ...]
     source: str  #                   the run, in words
     audio: Mapping[str, Roles] | None  # hash of each of the run's recordings -> its roles; None: not known
+    changed: bool = False  #         the architecture's file is not the one that was trained
 
     @property
     def folds(self) -> tuple[str, ...]:
@@ -147,6 +148,7 @@ def _from_run(folder: Path, run: Mapping[str, Any], fold: str | None, seed: int 
     return Trained(
         loaded.name, loaded.spec, loaded.cls, loaded.source_sha256, tuple(run["corpus"]["classes"]),
         "mean" if channel == "mono" else channel, tuple(members), folder.name, audio_of(folder, run),
+        loaded.source_sha256 != run["model"]["source_sha256"],
     )  # fmt: skip
 
 

@@ -220,7 +220,7 @@ def test_what_a_user_gets_wrong(here: Path, tmp_path: Path, capsys: pytest.Captu
     assert "none.wav does not exist" in said(folder, "none.wav")
     assert "holds no audio" in said(folder, str(tmp_path / "empty"))
     assert "text, not audio" in said(folder, str(tmp_path / "text.wav"))
-    assert "not a result bundle" in said(str(tmp_path), "data")
+    assert "neither a run" in said(str(tmp_path), "data")
     assert "no fold of this run is called 'z'" in said(folder, "data", "--fold", "z")
     assert "no seed of this run is called '7'" in said(folder, "data", "--seed", "7")
     assert "hears windows of 0.4 s" in said(folder, "data", "--over-time", "1", "--window", "2")
@@ -464,12 +464,12 @@ def test_a_single_network_is_also_onnx_and_equal_to_torch(
     shape = trained.input_shape(one.members[0].recipe)
     session = onnxruntime.InferenceSession(tmp_path / "m" / "model.onnx", providers=["CPUExecutionProvider"])
     x = np.random.default_rng(0).normal(-40, 10, (7, *shape)).astype(np.float32)
-    (logits,) = session.run(None, {"features": x})
+    lengths = torch.tensor([shape[1]] * 6 + [9])
+    (logits,) = session.run(None, {"features": x, "lengths": lengths.numpy()})
     from sertbench.model_export import network_of
 
     network = network_of(one, one.members[0])
     with torch.no_grad():
-        lengths = torch.full((7,), shape[1])
         wanted = network(network.normaliser(torch.from_numpy(x), lengths), lengths).numpy()
     np.testing.assert_allclose(logits, wanted, atol=1e-4, rtol=1e-4)
 

@@ -62,6 +62,11 @@ def execute(options: argparse.Namespace) -> int:
         raise ConfigError(
             f"--model goes with an exported model; {options.model_folder} is none, and a run knows its own"
         )
+    elif not (options.model_folder / "run.json").exists():
+        raise ConfigError(
+            f"{options.model_folder} is neither a run (it has no run.json) nor an exported model (it has no "
+            "config.json). `sertbench run` leaves runs in runs/"
+        )
     else:
         chosen = trained.from_run(options.model_folder, options.fold, options.seed)
     wave = prediction.record(options.microphone) if options.microphone is not None else None
@@ -179,6 +184,8 @@ def notes(trained: Trained, found: Sequence[Prediction]) -> list[str]:
         said.append(
             "marked files are of the corpus that was trained on: what is said of them is no evidence of anything"
         )
+    if trained.changed:
+        said.append(f"the file of model {trained.name} was changed since it was trained: the answers may be other ones")
     if trained.audio is None:
         said.append("whether a file was in training is not known: this run kept no hashes of its audio")
     if mixed := [one.name for one in found if one.channels > 1]:
