@@ -18,6 +18,7 @@ from sertbench import (
     bundle,
     duplicates,
     exclusions,
+    exposure,
     feature_spec,
     files,
     gate,
@@ -32,6 +33,7 @@ from sertbench.compute import Compute
 from sertbench.config import RunConfig
 from sertbench.corpus import Corpus, LabelSet, Manifest
 from sertbench.errors import ConfigError, ProtocolError, few, unknown
+from sertbench.exposure import NO_CHECKPOINT, Exposure
 from sertbench.model import Choice, Recipe
 from sertbench.plugins import LoadedModel
 from sertbench.pretrained_spec import Pretrained, WaveformSpec
@@ -61,6 +63,7 @@ class Plan:
     row_id: str
     folder: Path  #                   of the bundle
     excluded: tuple[str, ...] = ()  # what --accept-missing names
+    exposure: Exposure = NO_CHECKPOINT  # of the features' checkpoint to the corpus
     speaker_norm: bool = False  #     features per speaker, test speakers too (see optimism); never in a run
 
 
@@ -119,7 +122,7 @@ def make(config: RunConfig, display: Display) -> Plan:
     folder = Path(config.runs) / f"{name}-{model.name}-{protocol.name}-{row_id}"
     return Plan(
         full, model, corpus, name, label_set, manifest, protocol, split, overlaps, leaky,
-        recipe, base_choice, compute, workers, row_id, folder, excluded,
+        recipe, base_choice, compute, workers, row_id, folder, excluded, exposure.judge(recipe.features, name),
     )  # fmt: skip
 
 
