@@ -19,7 +19,6 @@ from sertbench import (
     cost,
     exclusions,
     executors,
-    exposure,
     files,
     gate,
     leaderboard,
@@ -174,7 +173,7 @@ def record_of(
 ) -> dict[str, Any]:
     """The content of run.json: what was run, what was chosen, what came out, and on which machine."""
     manifest, model, corpus = plan.manifest, plan.model, plan.corpus
-    seen = exposure.judge(plan.recipe.features, plan.corpus_name)
+    seen = plan.exposure
     records = [record for outcome in outcomes for record in outcome.records.values()]
     audio_seconds = plan.config.seeds * sum(manifest.seconds)
     return {

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sertbench import config as configs
-from sertbench import exposure, files, ssl_features, utterance_features
+from sertbench import files, ssl_features, utterance_features
 from sertbench.errors import ConfigError, StorageError, few
 from sertbench.feature_spec import SAMPLE_RATE, SslSpec, UtteranceSpec, columns
 from sertbench.feature_store import windows
@@ -238,7 +238,7 @@ def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
         rows.append(("licence", licence))
     if isinstance(recipe.features, SslSpec):
         rows.insert(4, ("extraction", extraction(plan, recipe.features, price)))
-    if (seen := exposure.judge(recipe.features, plan.corpus_name)).status:
+    if (seen := plan.exposure).status:
         rows.append(("exposure", f"{seen.cell}: {seen.details}"))
         if seen.unranked:
             rows.append(("note", f"the row is not ranked: {seen.unranked}"))

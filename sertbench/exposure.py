@@ -50,10 +50,13 @@ class Exposure:
         }.get(self.status, "")
 
 
+NO_CHECKPOINT = Exposure("", "")
+
+
 def judge(features: Features | None, corpus: str) -> Exposure:
     """The exposure of a run's front-end (resolved) to its corpus."""
     if not isinstance(features, Pretrained):
-        return Exposure("", "")
+        return NO_CHECKPOINT
     entry, declared = entry_of(features)
     if entry is None:
         return Exposure(

@@ -19,8 +19,8 @@ from sertbench.feature_spec import SAMPLE_RATE
 from sertbench.fitting import restored
 from sertbench.model import NeuralModel
 from sertbench.model_config import FORMAT, VERSION, MemberConfig, ModelConfig
-from sertbench.trained import Member, Trained, best_on_validation, from_run, input_shape
 from sertbench.network import Network
+from sertbench.trained import Member, Trained, best_on_validation, from_run, input_shape
 
 VERSIONS = ("sertbench", "python", "torch", "scikit-learn", "soundfile", "soxr")
 

@@ -18,6 +18,7 @@ from sertbench import (
     bundle,
     duplicates,
     exclusions,
+    exposure,
     feature_spec,
     files,
     gate,
@@ -32,6 +33,7 @@ from sertbench.compute import Compute
 from sertbench.config import RunConfig
 from sertbench.corpus import Corpus, LabelSet, Manifest
 from sertbench.errors import ConfigError, ProtocolError, few, unknown
+from sertbench.exposure import NO_CHECKPOINT, Exposure
 from sertbench.model import Choice, Recipe
 from sertbench.plugins import LoadedModel
 from sertbench.pretrained_spec import Pretrained, WaveformSpec
@@ -63,6 +65,7 @@ class Plan:
     folder: Path  #                   of the bundle
     excluded: tuple[str, ...] = ()  # what --accept-missing names
     sections: Mapping[str, Any] = field(default_factory=dict)  # of run.json, beside the usual ones
+    exposure: Exposure = NO_CHECKPOINT  # of the features' checkpoint to the corpus
     speaker_norm: bool = False  #     features per speaker, test speakers too (see optimism); never in a run
 
 
@@ -147,7 +150,8 @@ def assemble(
     folder = bundles / f"{name}-{model.name}-{protocol.name}-{row_id}"
     return Plan(
         config, model, corpus, name, label_set, manifest, protocol, split, overlaps, leaky,
-        recipe, base_choice, compute, workers, row_id, folder, excluded, sections=sections or {},
+        recipe, base_choice, compute, workers, row_id, folder, excluded, sections or {},
+        exposure.judge(recipe.features, name),
     )  # fmt: skip
 
 

@@ -39,7 +39,7 @@ def main() -> None:
     paths = paths[:: max(1, len(paths) // options.files)][: options.files]
     waves = [audio.load(path, "mean") for path in paths]
     seconds = sum(map(len, waves)) / 16_000
-    print(f"{len(waves)} files, {seconds:.0f} s of speech; torch {torch.__version__}, one thread")
+    print(f"{len(waves)} files, {seconds:.0f} s of speech; torch {torch.__version__}, one thread")  # noqa: T201
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as place:
         os.environ["SERTBENCH_CACHE"] = place
@@ -53,7 +53,7 @@ def main() -> None:
             wall, cpu = time.perf_counter(), time.process_time()
             size = sum(encoder.values(wave[None]).nbytes for wave in waves)
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-            print(
+            print(  # noqa: T201
                 f"{name}: {seconds / cpu:.1f} x real time per CPU second ({seconds / wall:.1f} by the wall clock); "
                 f"{size / len(waves) / 1000:.0f} kB per utterance"
             )
