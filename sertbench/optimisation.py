@@ -53,7 +53,7 @@ def make_optimiser(
         optimiser = torch.optim.SGD(weights, rate, recipe.momentum, weight_decay=decay, nesterov=recipe.momentum > 0)
     else:
         kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
-        optimiser = kind(weights, lr=rate, weight_decay=decay)
+        optimiser = kind(weights, lr=rate, weight_decay=decay, fused=True)  # one pass over the weights, not twelve
     schedulers = torch.optim.lr_scheduler
     schedule: torch.optim.lr_scheduler.LRScheduler
     if recipe.schedule == "exponential":

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sertbench.checkpoints import Checkpoint, capture, restore
-from sertbench.compute import Compute
+from sertbench.compute import Compute, unfilled
 from sertbench.errors import TrainingError, few
 from sertbench.model import Recipe
 from sertbench.network import Network, Part, Source
@@ -51,6 +51,7 @@ class Fitted:
     pruned: bool
 
 
+@unfilled()
 def train_epoch(
     network: Network,
     recipe: Recipe,
@@ -102,6 +103,7 @@ def train_epoch(
     return float(total) / len(part.items)
 
 
+@unfilled()
 @torch.inference_mode()
 def predict(
     network: Network,
