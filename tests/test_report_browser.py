@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
-from sertbench import bundle, leaderboard, report, report_gather
+from sertbench import bundle, files, leaderboard, report, report_gather
+from sertbench.audit import Audit, Tally
+from sertbench.audit_checks import Finding
 from sertbench.bundles import Bundles
 from sertbench.cli import main
 
@@ -52,6 +54,13 @@ def folder(tmp_path_factory, made_bundle) -> Path:
             made_bundle(runs, name, f"c{k}", 0.9 - 0.3 * m, 10 * k + m, seeds=1)
     arguments = ["--runs", str(runs), "--leaderboards", str(root / "boards")]
     assert main(["leaderboard", *arguments]) == 0
+    found = (
+        Finding("error", "missing", SCRIPT, IMAGE, (SCRIPT, "long_name" * 40)),
+        Finding("note", "rate", "44.1 kHz"),
+    )
+    counts = (Tally("class", IMAGE, 3, 4), *(Tally("speaker", f"s{k}", k, k) for k in range(30)))
+    audit = Audit("one", "", "3class", found, counts, ((0.5, 3), (1, 60)), {"duration": 0.2}, 63, 0.1, 3.4, 0.1, 0.2)
+    files.write_text(root / "boards/audits/one.json", json.dumps(audit.as_json()))
     assert main(["report", *arguments, "--out", str(root / "report")]) == 0
     return root / "report"
 
