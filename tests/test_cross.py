@@ -311,6 +311,7 @@ def test_the_board_is_rebuilt_and_checked_from_its_bundles(here: Path, tmp_path:
     assert list(cross_board.check(tmp_path, here / "runs")) == []
     (tmp_path / "cross.csv").write_text("\n".join(board.read_text().splitlines()[:-1]) + "\n")
     assert [line for line in cross_board.check(tmp_path, here / "runs") if "is missing" in line]
+    assert len([line for line in cross_board.check(here / "leaderboards", tmp_path) if "not at hand" in line]) == 4
 
 
 def test_the_same_command_again_takes_what_is_there(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
