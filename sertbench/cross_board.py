@@ -161,6 +161,9 @@ def check(boards: Path, bundles: Bundles) -> Iterator[str]:
     published = {r["row_id"]: r for r in leaderboard.read(boards / CROSS, KEY)}
     rows, left_out = derived(bundles)
     yield from left_out
+    for row in published.values():
+        if not bundle.at_hand(runs / FOLDER, row["bundle"]):
+            yield f"{CROSS}: the bundle {row['bundle']} of {row['model']} ({row['row_id']}) is not at hand"
     for row in rows:
         old = published.get(row["row_id"])
         if old is None:

@@ -313,6 +313,8 @@ def test_the_board_is_rebuilt_and_checked_from_its_bundles(here: Path, tmp_path:
     assert list(cross_board.check(tmp_path, bundles)) == []
     (tmp_path / "cross.csv").write_text("\n".join(board.read_text().splitlines()[:-1]) + "\n")
     assert [line for line in cross_board.check(tmp_path, bundles) if "is missing" in line]
+    none = Bundles.of(tmp_path / "nothing", tmp_path)
+    assert len([line for line in cross_board.check(here / "leaderboards", none) if "not at hand" in line]) == 4
 
 
 def test_the_same_command_again_takes_what_is_there(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
