@@ -30,6 +30,7 @@ class SslGLAM(NeuralModel):
     )
     family = "SSL + CNN + gMLP"
     year = 2022
+    n_parameters = 1_270_496
     recipe = Recipe(
         features=ssl_frames("facebook/hubert-base-ls960"),
         window=1.8,

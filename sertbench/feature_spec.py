@@ -122,7 +122,9 @@ def pooled(features: Features | None) -> bool:
 
 def columns(features: Features, samples: int | None) -> int:
     """Columns T of an item, as a model's `input_shape` says it: 0 if each utterance (`samples` is None) has its own."""
-    return features.frames(samples or 0) if samples is not None or pooled(features) else 0
+    if samples is None:
+        return features.frames(0) if isinstance(features, SslSpec) and pooled(features) else 0
+    return features.frames(samples)
 
 
 def width(features: Features | None) -> int:

@@ -177,11 +177,12 @@ def weight_files(folder: Path) -> list[Path]:
         if pickled:
             raise ConfigError(
                 f"checkpoint {folder} has pickled weights alone ({few(pickled, 3)}): a pickle can run any code when it "
-                "is read, so sertbench takes safetensors only. Convert it once, with torch's restricted reader: python "
-                f"-c \"from transformers import AutoModel as m, AutoFeatureExtractor as f; d = '{folder}'; [x."
-                "from_pretrained(d).save_pretrained('safe') for x in (m, f)]\" and give the folder safe instead"
+                f"is read, so sertbench takes safetensors only. {conversion(str(folder))}"
             )
-        raise ConfigError(f"checkpoint {folder} has no {few(missing, 3)}: it needs {NEEDED}")
+        raise ConfigError(
+            f"checkpoint {folder} has no {few(missing, 3)}: it needs {NEEDED}. If its publisher has pickled weights "
+            f"alone: {conversion('HUB/ID')}"
+        )
     for path in paths:
         try:
             with safe_open(path, "pt") as opened:
@@ -191,6 +192,15 @@ def weight_files(folder: Path) -> list[Path]:
                 f"checkpoint {folder}: {path.name} is cut short or damaged ({error}). Fetch it again"
             ) from error
     return paths
+
+
+def conversion(source: str) -> str:
+    """How to make safetensors of pickled weights: transformers reads them with `weights_only`, which runs no code."""
+    return (
+        "Convert it once, with torch's restricted reader: python -c \"from transformers import AutoModel as m, "
+        f"AutoFeatureExtractor as f; d = '{source}'; [x.from_pretrained(d).save_pretrained('safe') for x in (m, f)]\" "
+        "and give the folder safe instead"
+    )
 
 
 def fingerprint(folder: Path) -> str:

@@ -45,7 +45,7 @@ def values_of(spec, sounds, cache, order=None, window=None, hop=None):
     paths, sha256 = sounds
     order = list(order or range(len(paths)))
     given = [paths[i] for i in order], [sha256[i] for i in order]
-    return open_store(*given, spec, window, hop, "mean", cache)
+    return open_store(*given, spec, window, hop, "mono", cache)
 
 
 def resolved(spec):
@@ -153,7 +153,7 @@ def test_equal_lengths_go_together_and_give_the_same_values(tiny_checkpoint, sou
     monkeypatch.setattr(
         ssl_features.Encoder, "values", lambda self, waves: sizes.append(len(waves)) or compute(self, waves)
     )
-    extraction = ssl_features.Extraction(spec, "mean", tmp_path / "b")
+    extraction = ssl_features.Extraction(spec, "mono", tmp_path / "b")
     extraction.fill(list(zip(*sounds, strict=True)))
     assert sorted(sizes) == [1, 1, 1, 2]
     together = values_of(spec, sounds, tmp_path / "b").functionals(np.arange(len(LENGTHS)))
@@ -206,9 +206,9 @@ def test_values_that_are_no_numbers_name_the_file(tiny_checkpoint, sounds, tmp_p
 def test_what_an_extraction_takes_is_known_before(tiny_checkpoint, sounds, tmp_path):
     spec, (_, sha256) = resolved(ssl(str(tiny_checkpoint("wavlm")))), sounds
     seconds = [n / SAMPLE_RATE for n in LENGTHS]
-    before = ssl_features.outlook(spec, "mean", tmp_path, sha256, seconds, 5, 3)
+    before = ssl_features.outlook(spec, "mono", tmp_path, sha256, seconds, 5, 3)
     store = values_of(spec, sounds, tmp_path)
-    after = ssl_features.outlook(spec, "mean", tmp_path, sha256, seconds, 5, 3)
+    after = ssl_features.outlook(spec, "mono", tmp_path, sha256, seconds, 5, 3)
     taken = sum(p.stat().st_size - 128 for p in (tmp_path / "ssl").glob("*/*.npy"))
     assert before.missing == 5
     assert before.bytes == taken + (store.folder / "values.f32").stat().st_size

@@ -37,7 +37,7 @@ def main() -> None:
     options = parser.parse_args()
     paths = sorted(options.data.rglob("*.wav"))
     paths = paths[:: max(1, len(paths) // options.files)][: options.files]
-    waves = [audio.load(path, "mean") for path in paths]
+    waves = [audio.load(path, "mono") for path in paths]
     seconds = sum(map(len, waves)) / 16_000
     print(f"{len(waves)} files, {seconds:.0f} s of speech; torch {torch.__version__}, one thread")  # noqa: T201
     torch.set_num_threads(1)
