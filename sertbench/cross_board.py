@@ -162,7 +162,7 @@ def check(boards: Path, bundles: Bundles) -> Iterator[str]:
     rows, left_out = derived(bundles)
     yield from left_out
     for row in published.values():
-        if not bundle.at_hand(runs / FOLDER, row["bundle"]):
+        if not bundles.crossed.find(row):
             yield f"{CROSS}: the bundle {row['bundle']} of {row['model']} ({row['row_id']}) is not at hand"
     for row in rows:
         old = published.get(row["row_id"])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 GREY = "#5b5b5b"
 COLUMNS, TALL = 4, 1.75  # panels side by side; inches of a panel
-TITLES = {"line": "telephone line", "pad": "silence around", "loss": "packet loss", "clip": "clipping"}
+TITLES = {"line": "telephone line", "pad": "silence around", "packets": "packet loss", "clip": "clipping"}
 
 
 def score_curves(details: Details) -> Figure:

@@ -54,8 +54,8 @@ KINDS = {
         Kind("pad", "pad", "s", (0.5, 1.0, 2.0), 0, 60, "digital silence before and after", neutral=0),
         Kind("pitch", "pitch", "semitones", (-4.0, -2.0, 2.0, 4.0), -12, 12, "pitch shift, formants too", neutral=0),
         Kind("tempo", "tempo", "%", (-30.0, -15.0, 15.0, 30.0), -75, 300, "slower or faster, same pitch", neutral=0),
-        Kind("loss", "loss", "% of packets", LOSS, 0, 100, "20 ms packets lost, silence instead", True, 0),
-        Kind("repeat", "loss", "% of packets", LOSS, 0, 100, "20 ms packets lost, the last one again", True, 0),
+        Kind("loss", "packets", "% of packets", LOSS, 0, 100, "20 ms packets lost, silence instead", True, 0),
+        Kind("repeat", "packets", "% of packets", LOSS, 0, 100, "20 ms packets lost, the last one again", True, 0),
     )
 }
 FALLING = ("noise", "codec", "vorbis")  # groups whose smaller strengths disturb more

@@ -54,7 +54,10 @@ def test_all_boards_become_png_and_pdf_files(made: Path, tmp_path: Path, capsys)
 
 def test_the_charts_of_a_run(made: Path, tmp_path: Path) -> None:
     assert call(made, tmp_path, "--run", HOSTILE, "--format", "png") == 0
-    assert {p.name.split("-")[0] for p in tmp_path.iterdir()} == set(plots.RUN_KINDS) - {"embedding"}
+    assert {p.name.split("-")[0] for p in tmp_path.iterdir()} == set(plots.RUN_KINDS) - {
+        "embedding",
+        *plots.STRESS_KINDS,
+    }
 
 
 def test_the_same_tables_give_the_same_files(made: Path, tmp_path: Path) -> None:

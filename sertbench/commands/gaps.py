@@ -27,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Show the gaps; the status is 0 whatever they are."""
     from sertbench import bundle, comparison, gaps, gaps_groups
-    from sertbench.errors import CorpusError
+    from sertbench.errors import SertbenchError
     from sertbench.progress import Display
 
     display = Display(console())
@@ -38,7 +38,7 @@ def execute(options: argparse.Namespace) -> int:
     groupings: dict[str, dict[str, str]] = {}
     try:
         groupings |= gaps_groups.of_corpus(folder, run, options.data)
-    except CorpusError as error:
+    except SertbenchError as error:
         if options.data:
             raise
         display.say(f"speakers alone, without gender and age, which only the corpus tells: {error}")

@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a bundle's folder or name, its row id, or a model")
     parser.add_argument("--data", metavar="PATH", help="where the corpus lies now (default: where the run read it)")
     parser.add_argument(
-        "--kinds", metavar="A,B", help="disturbances (below), or groups: noise, line, codec, loss (default: all)"
+        "--kinds", metavar="A,B", help="disturbances (below), or groups: noise, line, codec, packets (default: all)"
     )
     parser.add_argument(
         "--strengths",
@@ -93,8 +93,8 @@ def show(rows: tuple[Row, ...], display: Display) -> None:
     display.table("calibration without disturbance", ["confidence %", "accuracy %", "gap", "% of utterances"], bins)
     display.say(
         f"ECE {clean.ece:.2f} % ({CALIBRATION_BINS} bins of equal width, Guo et al. 2017), adaptive ECE "
-        f"{clean.ece_adaptive:.2f} % (bins of equal counts), Brier score {clean.brier:.3f}, NLL {clean.nll:.2f} nats, each "
-        "per seed; the table is of all seeds together"
+        f"{clean.ece_adaptive:.2f} % (bins of equal counts), Brier score {clean.brier:.3f}, NLL {clean.nll:.2f} nats, "
+        "each per seed; the table is of all seeds together"
     )
     worst = [r for r in sorted(rows[1:], key=lambda r: r.change) if r.change < 0][:3]
     said = [f"{r.name} {stress_kinds.KINDS[r.kind].shown(r.strength)} {r.change:+.1f} points" for r in worst]
