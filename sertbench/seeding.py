@@ -1,8 +1,9 @@
-"""Random numbers of one fit, without touching those of the process that it runs in."""
+"""Random numbers of one fit, without touching those of the process, or of the fits beside it."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from copy import copy
 
 import torch
 
@@ -12,3 +13,38 @@ def own_random_state(device: str) -> AbstractContextManager[None]:
     devices = [torch.cuda.current_device()] if device == "cuda" else []
     context: AbstractContextManager[None] = torch.random.fork_rng(devices=devices)
     return context
+
+
+class RandomState:
+    """What torch's generators are at, for one of several fits that take turns: put in place, and taken out again.
+
+    On a GPU a fit has a state object of its own, which the device's generator is pointed to: recorded steps (see
+    `recording`) refer to the object, so a copy of its numbers would not do.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self.leave()
+
+    def leave(self) -> None:
+        """Take out what is in place."""
+        self._cpu = torch.get_rng_state()
+        self._cuda = default_generator().graphsafe_get_state() if self._device == "cuda" else None
+
+    def enter(self) -> None:
+        """Put it in place."""
+        torch.set_rng_state(self._cpu)
+        if self._cuda is not None:
+            default_generator().graphsafe_set_state(self._cuda)
+
+    def apart(self) -> RandomState:
+        """The same numbers to come, in state objects of its own."""
+        other = copy(self)
+        other._cuda = self._cuda and self._cuda.clone_state()
+        return other
+
+
+def default_generator() -> torch.Generator:
+    """The generator of the GPU in use."""
+    generators: tuple[torch.Generator, ...] = torch.cuda.default_generators
+    return generators[torch.cuda.current_device()]
