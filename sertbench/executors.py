@@ -163,9 +163,9 @@ class InProcess:
 
     def stop(self) -> None:
         """Raise StoppedError in the threads at their next step, as Ctrl-C raises KeyboardInterrupt in the main one."""
+        self._turns.stop()
         for thread in tuple(self._threads):
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(StoppedError))
-        self._turns.stop()
 
     def close(self) -> None:
         """End the threads."""

@@ -151,8 +151,8 @@ class Workers:
     """Worker processes of one thread each. One that dies takes only its own fits with it.
 
     With GPUs, worker i has GPU i alone (one worker per GPU, or several that share one). Each has `stack` fits at a
-    time; None: as many as its GPU has room for. The successor of one that died has one at a time: so the others of its fits,
-    which are tried again, cannot be taken along a second time by the one that killed it.
+    time; None: as many as its GPU has room for. The successor of one that died has one at a time: its other fits,
+    which are tried again, are not taken along a second time by the one that killed it.
     """
 
     attempts = ATTEMPTS
