@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,16 @@ import pytest
 import soundfile
 import torch
 
-from sertbench import checkpoints, executors, resources, turns
+from sertbench import checkpoints, executors, plugins, recording, resources, turns
 from sertbench.compute import Compute
-from sertbench.errors import SertbenchError, StoppedError, TrainingError, WorkerError
+from sertbench.config import RunConfig
+from sertbench.cost import where
+from sertbench.errors import ConfigError, SertbenchError, StoppedError, TrainingError, WorkerError
 from sertbench.executors import BEGUN, InProcess, Runner
 from sertbench.feature_spec import log_mel
 from sertbench.feature_store import FeatureStore, open_store
 from sertbench.fits import FitRecord, run_fit
+from sertbench.plan import stack_of
 from sertbench.tasks import FitTask
 from sertbench.worker_processes import Workers
 
@@ -30,6 +34,7 @@ MODELS = {
     "lstm": {"hidden": 6, "batch_size": 4},
     "glam": {"batch_size": 6},
 }
+PLACES = {name: plugins.find("models", name).path for name in MODELS}
 
 
 @pytest.fixture(autouse=True)
@@ -60,12 +65,13 @@ def task(stores: dict[bool, FeatureStore], tmp_path: Path) -> Tasks:
     def make(
         model: str, seed: int = 0, fold: int = 0, folder: str = "stacked", epochs: int = 3, **choice: Any
     ) -> FitTask:
+        place = str(PLACES[model]) if model in PLACES else model
         val = np.arange(12) % 3 == fold
         train = np.flatnonzero(~val)
         return FitTask(
-            model, {"epochs": epochs, **MODELS.get(model, {}), **choice}, seed, "m", "s", f"f{fold}", 2,
+            place, {"epochs": epochs, **MODELS.get(model, {}), **choice}, seed, "m", "s", f"f{fold}", 2,
             train, train % 2, np.flatnonzero(val), np.flatnonzero(val) % 2, (), np.ones(12),
-            stores[model in ("lstm",)], Compute("cpu", "fp32"), tmp_path / folder,
+            stores[model == "lstm"], Compute("cpu", "fp32"), tmp_path / folder,
         )  # fmt: skip
 
     return make
@@ -379,6 +385,51 @@ def test_those_who_wait_are_told_that_it_is_over() -> None:
         assert [type(future.exception()) for future in waiting] == [StoppedError] * 3
 
 
+# --- what is asked for
+
+
+@pytest.mark.parametrize(
+    ("options", "device", "stack"),
+    [
+        ({}, "cpu", 1),
+        ({"stack": 3}, "cpu", 3),
+        ({}, "cuda", None),
+        ({"stack": 2}, "cuda", 2),
+        ({"workers": 2}, "cuda", None),
+        ({"workers": 3}, "cuda", 1),  # several processes share a GPU already
+        ({"workers": 3, "stack": 2}, "cuda", 2),
+        ({"executor": "dask"}, "cuda", 1),
+        ({"executor": "dask", "stack": 1}, "cpu", 1),
+    ],
+    ids=str,
+)
+def test_how_many_take_turns(
+    options: dict[str, Any], device: str, stack: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert stack_of(RunConfig(model="m", dataset="d", **options), Compute(device, "fp32")) == stack
+
+
+def test_a_cluster_has_one_fit_at_a_time_in_each_worker() -> None:
+    config = RunConfig(model="m", dataset="d", executor="slurm", stack=4)
+    with pytest.raises(ConfigError, match=r"--stack 4: .*Start more workers, or leave --stack out"):
+        stack_of(config, Compute("cuda", "fp32"))
+
+
+@pytest.mark.parametrize(
+    ("workers", "stack", "said"),
+    [
+        (4, 1, "4 at a time"),
+        (1, 3, "3 fits at a time"),
+        (1, None, "as many fits at a time as there is room for"),
+        (2, None, "2 workers, each with as many fits at a time as there is room for"),
+    ],
+)
+def test_the_plan_says_how_many_take_turns(workers: int, stack: int | None, said: str) -> None:
+    plan: Any = SimpleNamespace(config=RunConfig(model="m", dataset="d"), workers=workers, stack=stack)
+    assert where(plan) == said
+
+
 # --- worker processes
 
 DEADLY = HUNGRY.replace("import torch\n", "import os\nimport torch\n", 1).replace(
@@ -395,7 +446,7 @@ def test_fits_take_turns_in_worker_processes_and_one_that_kills_its_process_take
     tasks = [task(str(plugin), seed=seed, items=0 if seed == 1 else 99) for seed in range(4)]
     seen: list[str] = []
 
-    records = run_all(Workers(1, stack=3), tasks, lambda tag, event: seen.append(tag))
+    records = run_all(Workers(1, stack=3), tasks, lambda tag, _: seen.append(tag))
 
     assert isinstance(records[1], WorkerError)
     assert "exit code 3" in str(records[1])
@@ -403,3 +454,55 @@ def test_fits_take_turns_in_worker_processes_and_one_that_kills_its_process_take
     assert_same(others, [records[i] for i in (0, 2, 3)], alone(others))
     assert isinstance(records[1], SertbenchError)
     assert set(seen) == {"0", "1", "2", "3"}
+
+
+# --- on a GPU: nothing of this section has been run yet
+
+cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@cuda
+@pytest.mark.parametrize("model", MODELS)
+def test_on_a_gpu_fits_that_take_turns_are_those_that_run_alone_within_rounding(task: Tasks, model: str) -> None:
+    """Training is chaotic: rounding grows from step to step, so a few steps are compared."""
+    tasks = [replace(task(model, seed=seed, epochs=1), compute=Compute("cuda", "fp32")) for seed in range(3)]
+    records = run_all(InProcess(3, "cuda"), tasks)
+
+    for one, record, other in zip(tasks, records, alone(tasks), strict=True):
+        assert isinstance(record, FitRecord), record
+        assert record.note == ""
+        expected = run_fit(other, lambda _: None)
+        assert record.history[0].loss == pytest.approx(expected.history[0].loss, rel=1e-3)
+        assert one.identity() == other.identity()
+
+
+@cuda
+def test_on_a_gpu_dropout_and_its_replays_draw_each_fit_s_own_numbers() -> None:
+    def work(seed: int, report: Any) -> torch.Tensor:
+        torch.manual_seed(seed)
+        taken = recording.Recording(torch.nn.Linear(1, 1), "cuda")
+        drawn = []
+        for _ in range(8):
+            turns.pause()
+            drawn.append(taken.run(torch.rand_like, torch.empty(4, device="cuda")).clone())
+        assert taken.note == ""
+        return torch.stack(drawn).cpu()
+
+    with Runner(InProcess(3, "cuda")) as runner, ThreadPoolExecutor(3) as threads:
+        beside = list(threads.map(lambda seed: runner.run(work, seed, "tag"), range(3)))
+    with Runner(InProcess(1, "cuda")) as runner:
+        lone = [runner.run(work, seed, "tag") for seed in range(3)]
+
+    assert all(torch.equal(one, two) for one, two in zip(beside, lone, strict=True))
+
+
+@cuda
+def test_on_a_gpu_one_fit_s_memory_says_how_many_there_is_room_for(task: Tasks) -> None:
+    tasks = [replace(task("glam", seed=seed), compute=Compute("cuda", "fp32")) for seed in range(4)]
+    engine = executors.in_process(None, "cuda")
+
+    records = run_all(engine, tasks)
+
+    assert all(isinstance(record, FitRecord) for record in records)
+    assert isinstance(engine, InProcess)
+    assert engine._turns.limit > 1
