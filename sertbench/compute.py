@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import ctypes
+import functools
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,3 +73,35 @@ class Compute:
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which networks compute; parameters, losses and averages stay in float32."""
         return torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+
+def settle(device: str) -> None:
+    """Make this process compute as fits do: on one CPU thread, by deterministic algorithms, keeping freed memory."""
+    torch.set_num_threads(1)
+    # As use_deterministic_algorithms, which would load a compiler that no fit uses.
+    torch.set_deterministic_debug_mode("warn" if device == "cuda" else "error")
+    keep_freed_memory()
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Have glibc keep what is freed: each step takes the same large blocks again; new pages cost up to 10 % of it."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        for parameter, value in ((-3, 1 << 30), (-1, (1 << 31) - 1), (-2, 1 << 28)):  # mmap and trim threshold, top pad
+            libc.mallopt(parameter, value)
+
+
+@contextmanager
+def unfilled() -> Iterator[None]:
+    """Leave new tensors as they are: under deterministic algorithms torch fills each with NaN before it is written.
+
+    For steps alone, and afterwards it is filled again whatever was before: fits of several threads may overlap. A
+    network is made outside of it, so that a weight that its model forgot to initialise is NaN.
+    """
+    setting: Any = torch.utils.deterministic
+    setting.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        setting.fill_uninitialized_memory = True

@@ -28,6 +28,7 @@ import torch
 
 from sertbench import files
 from sertbench.checkpoints import Checkpoint
+from sertbench.compute import settle
 from sertbench.errors import StorageError
 from sertbench.feature_store import FeatureStore
 from sertbench.fitting import Report, fit_estimator, fit_network, predict_test, refit_network, source_of, start_training
@@ -153,8 +154,7 @@ def run_fit(task: FitTask, report: Report) -> FitRecord:
         return prune_in_hindsight(replace(done, reused=True), task.stop_below)
     if task.stop_below and (pruned := load_record(task.folder, name_if_pruned)) is not None:
         return replace(pruned, reused=True)
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True, warn_only=task.compute.device == "cuda")
+    settle(task.compute.device)
     started = time.perf_counter()
     checkpoint = Checkpoint(task.folder / f".{identity}.checkpoint")
     with blaming(task.model):
@@ -210,7 +210,7 @@ def run_prediction(task: PredictionTask, report: Report) -> tuple[np.ndarray, fl
         kept = np.load(file)
         return kept["probabilities"], float(kept["seconds"])
     started = time.perf_counter()
-    torch.set_num_threads(1)
+    settle(task.fit.compute.device)
     with blaming(task.fit.model):
         probabilities = predict_test(task)
     seconds = time.perf_counter() - started
@@ -229,7 +229,7 @@ def predict_every_epoch(task: PredictionTask, report: Report) -> np.ndarray:
     This is for the optimism meter and for replays alone: nothing of it can reach a fit, a choice or a ranked score.
     """
     fit, store = task.fit, cast(FeatureStore, task.fit.store)
-    torch.set_num_threads(1)
+    settle(fit.compute.device)
     cls, recipe, arguments = fit.resolve()
     items, owner = store.items_of(task.test)
     outputs = []

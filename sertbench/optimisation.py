@@ -51,21 +51,22 @@ def make_optimiser(
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """The optimiser and its per-epoch schedule.
 
-    A step that is to be recorded (see `recording`) has the learning rate on the device, and its kernels in one.
+    A step that is to be recorded (see `recording`) has the learning rate on the device.
     """
     weights = [p for p in network.parameters() if p.requires_grad]
     rate: float | Tensor = recipe.learning_rate
     if recordable:
         rate = torch.tensor(rate, device=weights[0].device)
-    decay, fused = recipe.weight_decay, recordable or None
+    decay = recipe.weight_decay
     optimiser: torch.optim.Optimizer
     if recipe.optimiser == "sgd":
         optimiser = torch.optim.SGD(
-            weights, rate, recipe.momentum, weight_decay=decay, nesterov=recipe.momentum > 0, fused=fused
+            weights, rate, recipe.momentum, weight_decay=decay, nesterov=recipe.momentum > 0, fused=recordable or None
         )
     else:
         kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
-        optimiser = kind(weights, rate, weight_decay=decay, capturable=recordable, fused=fused)
+        # fused: one pass over the weights, not twelve
+        optimiser = kind(weights, rate, weight_decay=decay, capturable=recordable, fused=True)
     if recordable:
         optimiser.register_load_state_dict_post_hook(rate_to_device)
     schedulers = torch.optim.lr_scheduler

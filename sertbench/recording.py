@@ -3,7 +3,7 @@
 The first steps of a fit run as they are: cuDNN chooses its algorithms, and the optimiser makes its state. Then the step
 on a whole batch is recorded; the last batch of an epoch, if it is smaller, runs as it is. Whatever changes from step to
 step must reach the recording as a tensor on the device: the batch, mixup's shares and partners, the learning rate (see
-`optimisation.make_optimiser`), the random numbers (see `seeding.RandomState`).
+`optimisation.make_optimiser`), the random numbers (see `seeding.TorchState`).
 
 A model that changes values of its own in Python from step to step or from epoch to epoch would be recorded with one of
 them: it is noticed and not recorded. So is one whose step cannot be recorded, because it waits for the device, say.
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from sertbench.checkpoints import plain_attributes
 from sertbench.resources import is_out_of_memory
-from sertbench.seeding import RandomState
+from sertbench.seeding import TorchState
 
 AS_IT_IS = 3  # steps before the recording
 
@@ -81,7 +81,7 @@ class Recording:
         return self._result
 
     def _try_to_record(self, step: Step) -> None:
-        random = RandomState(self._device).apart()  # a recording that fails can leave the one in use unusable
+        random = TorchState(self._device).apart()  # a recording that fails can leave the one in use unusable
         try:
             self._replay, self._result = self._record(lambda: step(*self._inputs))
         except Exception as error:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from sertbench.claim import SplitRule
+from sertbench.compute import settle
 from sertbench.errors import StorageError
 from sertbench.fits import FitRecord, load_record, predict_every_epoch, publish, run_fit, run_prediction
 from sertbench.fitting import Report
@@ -55,8 +56,7 @@ def run_every_epoch(task: PredictionTask, report: Report) -> EveryEpoch:
     done = load_record(folder, identity)
     if done is not None:
         return EveryEpoch(replace(done, reused=True), stored(task, identity))
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True, warn_only=task.fit.compute.device == "cuda")
+    settle(task.fit.compute.device)
     started = time.perf_counter()
     history: list[EpochEnd] = []
 

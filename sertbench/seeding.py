@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from copy import copy
+from typing import Any
 
 import torch
+
+settings: Any = torch.utils.deterministic
 
 
 def own_random_state(device: str) -> AbstractContextManager[None]:
@@ -15,11 +18,12 @@ def own_random_state(device: str) -> AbstractContextManager[None]:
     return context
 
 
-class RandomState:
-    """What torch's generators are at, for one of several fits that take turns: put in place, and taken out again.
+class TorchState:
+    """What torch has once per process and a fit has for itself: its generators, and whether it fills new tensors.
 
-    On a GPU a fit has a state object of its own, which the device's generator is pointed to: recorded steps (see
-    `recording`) refer to the object, so a copy of its numbers would not do.
+    For fits that take turns: put in place, and taken out again. On a GPU a fit has a state object of its own, which the
+    device's generator is pointed to: recorded steps (see `recording`) refer to the object, so a copy of its numbers
+    would not do.
     """
 
     def __init__(self, device: str) -> None:
@@ -30,14 +34,16 @@ class RandomState:
         """Take out what is in place."""
         self._cpu = torch.get_rng_state()
         self._cuda = default_generator().graphsafe_get_state() if self._device == "cuda" else None
+        self._fills = settings.fill_uninitialized_memory
 
     def enter(self) -> None:
         """Put it in place."""
         torch.set_rng_state(self._cpu)
         if self._cuda is not None:
             default_generator().graphsafe_set_state(self._cuda)
+        settings.fill_uninitialized_memory = self._fills
 
-    def apart(self) -> RandomState:
+    def apart(self) -> TorchState:
         """The same numbers to come, in state objects of its own."""
         other = copy(self)
         other._cuda = self._cuda and self._cuda.clone_state()

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from sertbench import turns
 from sertbench.checkpoints import Checkpoint, capture, restore
-from sertbench.compute import Compute
+from sertbench.compute import Compute, unfilled
 from sertbench.errors import TrainingError, few
 from sertbench.model import Recipe
 from sertbench.network import Network, Part, Source
@@ -53,6 +53,7 @@ class Fitted:
     note: str = ""  # what happened on the way, in words
 
 
+@unfilled()
 def train_epoch(
     network: Network,
     recipe: Recipe,
@@ -116,6 +117,7 @@ def train_epoch(
         return float(total) / len(part.items)
 
 
+@unfilled()
 @torch.inference_mode()
 def predict(
     network: Network,

@@ -12,7 +12,7 @@ as a GPU does them. Three ways were weighed for K fits at once:
   possible (see `recording`); the GPU works on the steps of all of them at the same time.
 
 So a fit beside others is the fit alone: the same code in the same order on the same random numbers (each has its own
-`RandomState`, put in place with its turn), bit for bit on a CPU. Architecture, batch size, learning rate, checkpoints,
+`TorchState`, put in place with its turn), bit for bit on a CPU. Architecture, batch size, learning rate, checkpoints,
 early stopping and errors are each fit's own business, and one that ends makes room for the next at once.
 
 The loop says where a turn may end (`pause`) and where a fit only waits (`away`). Outside of `Turns` both do nothing.
@@ -29,7 +29,7 @@ import torch
 
 from sertbench.errors import StoppedError
 from sertbench.executors import STOPPED
-from sertbench.seeding import RandomState
+from sertbench.seeding import TorchState
 
 Room = Callable[[], int | None]
 
@@ -41,7 +41,7 @@ class Member:
 
     def __init__(self, turns: Turns) -> None:
         self.turns = turns
-        self.random: RandomState | None = None
+        self.random: TorchState | None = None
         self.live = False
         self.has_turn = False
         self.signal = threading.Semaphore(0)
@@ -62,7 +62,7 @@ class Turns:
         self._room = room
         self._state = threading.Condition()
         self._waiting: deque[Member] = deque()
-        self._outside: RandomState | None = None  # the process's own random numbers while a fit has the turn
+        self._outside: TorchState | None = None  # the process's own random numbers while a fit has the turn
         self._stopped = False
 
     @contextmanager
@@ -121,7 +121,7 @@ class Turns:
         """Wait for the turn, and put the fit's random numbers in place."""
         with self._state:
             if free := self._outside is None:
-                self._outside = RandomState(self._device)
+                self._outside = TorchState(self._device)
             else:
                 self._waiting.append(mine)
         if not free:

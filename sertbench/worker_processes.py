@@ -6,7 +6,6 @@ or those that take turns in it (see `turns`).
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -45,20 +44,11 @@ def serve(pipes: Sequence[Connection], gpu: int | None, stack: int | None) -> No
     """What a worker process runs: one piece of work after another on each pipe, until the driving process is gone.
 
     Ctrl-C reaches all processes of a terminal: here it is the driving process's business, which stops its workers.
-    Training frees and takes large blocks at each step; glibc would give them back to the system each time, and the page
-    faults cost 5 to 10 % of a step.
     """
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible_gpus()[gpu]  # before torch looks for devices
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()
-    import torch
-
-    torch.set_num_threads(1)
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        for parameter, value in ((-3, 1 << 30), (-1, (1 << 31) - 1), (-2, 1 << 28)):  # mmap and trim threshold, top pad
-            libc.mallopt(parameter, value)
     engine = in_process(stack, "cpu" if gpu is None else "cuda")
     for pipe in pipes[1:]:
         threading.Thread(target=answer, args=(pipe, engine), daemon=True).start()

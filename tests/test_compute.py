@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sertbench.compute import Compute, multiplies_bf16, resolve_device, resolve_precision
+from sertbench.compute import Compute, multiplies_bf16, resolve_device, resolve_precision, settle, unfilled
 from sertbench.errors import ConfigError
+from sertbench.testing_sounds import as_in_a_fit
 
 
 def test_devices_and_precisions_are_resolved_or_refused() -> None:
@@ -33,3 +34,30 @@ def test_bf16_is_refused_where_the_cpu_would_only_emulate_it(monkeypatch: pytest
         resolve_precision("bf16", "cpu")
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
     assert resolve_precision("auto", "cpu") == resolve_precision("bf16", "cpu") == "bf16"
+
+
+def test_a_settled_process_computes_as_fits_do() -> None:
+    with as_in_a_fit():  # puts back what it finds
+        torch.set_num_threads(2)
+        torch.use_deterministic_algorithms(False)
+        settle("cpu")
+        settle("cpu")
+        assert torch.get_num_threads() == 1
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.empty(9).isnan().all()  # a weight that nobody initialises is noticed
+
+
+def test_new_tensors_are_filled_again_after_a_step_that_failed() -> None:
+    def fail() -> None:
+        raise KeyError
+
+    with as_in_a_fit():
+        with pytest.raises(KeyError):
+            unfilled()(fail)()
+        assert torch.empty(9).isnan().all()
+
+
+def test_a_step_does_not_fill_new_tensors() -> None:
+    with unfilled():
+        assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    assert torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]

@@ -205,6 +205,19 @@ def test_multi_scale_block_can_leave_the_input_out():
     assert close(block(x), block.norm(torch.cat([block.conv3(x), block.conv5(x)], 1)).relu())
 
 
+@pytest.mark.parametrize("size", [(6, 8), (5, 7)])
+def test_pooling_before_the_relu_changes_no_bit(size):
+    blocks = [layers.MultiScaleBlock(4, pool=pool) for pool in (True, False)]
+    blocks[1].load_state_dict(blocks[0].state_dict())
+    x = torch.randn(3, 4, *size)
+    pooled, then_pooled = blocks[0](x), functional.max_pool2d(blocks[1](x), 2)
+    assert torch.equal(pooled, then_pooled)
+    for out in (pooled, then_pooled):
+        out.square().sum().backward()
+    for mine, other in zip(blocks[0].parameters(), blocks[1].parameters(), strict=True):
+        assert torch.equal(mine.grad, other.grad)
+
+
 def test_conv_bn_relu_leaves_its_input_alone():
     x = torch.randn(2, 3, 4, 4)
     before = x.clone()

@@ -19,6 +19,7 @@ from sertbench.feature_spec import mfcc
 from sertbench.model import NeuralModel, Recipe
 from sertbench.network import Network, Part, build
 from sertbench.optimisation import batches, class_weights, draw_mixup, make_optimiser, mixup
+from sertbench.testing_sounds import as_in_a_fit
 from sertbench.training import EpochEnd, Fitted, predict, train, train_for
 
 CPU = Compute("cpu", "fp32")
@@ -133,6 +134,25 @@ def test_a_loss_that_is_not_finite_is_an_error_that_says_what_to_do() -> None:
     source.x[TRAIN.items[0]] = np.nan
     with pytest.raises(TrainingError, match="Lower the learning rate"):
         fit(source, replace(RECIPE, normalise="none"))
+
+
+class Forgetful(Small):
+    """A weight that nobody initialises."""
+
+    def __init__(self, input_shape: tuple[int, int], n_classes: int) -> None:
+        super().__init__(input_shape, n_classes)
+        self.shift = nn.Parameter(torch.empty(n_classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = super().forward(x) + self.shift
+        return logits
+
+
+def test_a_weight_that_nobody_initialised_is_no_number_by_chance() -> None:
+    with as_in_a_fit():
+        network = build(Forgetful, {}, RECIPE, Memory(), TRAIN.items, (F, T), 2, 0)
+        with pytest.raises(TrainingError, match="loss became nan in epoch 1"):
+            next(train(network, RECIPE, Memory(), TRAIN, VAL, 0, CPU))
 
 
 def test_a_prediction_is_the_same_alone_in_a_batch_and_in_any_order() -> None:
