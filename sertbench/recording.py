@@ -6,21 +6,27 @@ step must reach the recording as a tensor on the device: the batch, mixup's shar
 `optimisation.make_optimiser`), the random numbers (see `seeding.TorchState`).
 
 A model that changes values of its own in Python from step to step or from epoch to epoch would be recorded with one of
-them: it is noticed and not recorded. So is one whose step cannot be recorded, because it waits for the device, say.
+them: it is noticed and not recorded. So is one whose step cannot be recorded, because it waits for the device, say. And
+the first replay is checked against the step itself, from the same weights and random numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
 
 from sertbench.checkpoints import plain_attributes
 from sertbench.resources import is_out_of_memory
-from sertbench.seeding import TorchState
+from sertbench.seeding import TorchState, random_numbers, set_random_numbers
 
-AS_IT_IS = 3  # steps before the recording
+AS_IT_IS = 3  #        steps before the recording
+LOSS = 1e-2  #         relative difference between the losses of a step and of its replay: rounding, in bfloat16
+UPDATE = (
+    0.5  #        and between their changes of all weights: Adam gives weights whose gradients are rounding full steps
+)
 
 Step = Callable[..., Tensor]
 # Records work without doing it: gives what does it again, and the tensor that its result will be in.
@@ -41,9 +47,12 @@ def cuda_graph(work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
 class Recording:
     """The recorded step of one fit. `note` says in words why there is none."""
 
-    def __init__(self, network: nn.Module, device: str, record: Record = cuda_graph) -> None:
+    def __init__(
+        self, network: nn.Module, optimiser: torch.optim.Optimizer, device: str, record: Record = cuda_graph
+    ) -> None:
         self.note = ""
         self._network = network
+        self._optimiser = optimiser
         self._device = device
         self._record = record
         self._before: str | None = None  # the model's own values at the first step
@@ -51,6 +60,7 @@ class Recording:
         self._inputs: tuple[Tensor, ...] = ()  # where the recorded step reads
         self._replay: Callable[[], None] | None = None
         self._result: Tensor | None = None
+        self._checked = False
 
     def next_epoch(self) -> None:
         """Look whether the model is as it was: to be called before an epoch's first step."""
@@ -73,12 +83,11 @@ class Recording:
         if self._replay is None:
             self._inputs = tuple(tensor.clone() for tensor in inputs)
             self._try_to_record(step)
-        if self._replay is None or self._result is None:
             return step(*inputs)
-        for place, tensor in zip(self._inputs, inputs, strict=True):
-            place.copy_(tensor)
-        self._replay()
-        return self._result
+        if not self._checked:
+            self._checked = True
+            return self._check(step, inputs)
+        return self._replayed(inputs)
 
     def _try_to_record(self, step: Step) -> None:
         random = TorchState(self._device).apart()  # a recording that fails can leave the one in use unusable
@@ -89,6 +98,34 @@ class Recording:
                 raise
             random.enter()
             self._give_up(f"{type(error).__name__}: {error}".splitlines()[0])
+
+    def _replayed(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        assert self._replay is not None, "it was recorded"
+        assert self._result is not None, "it was recorded"
+        for place, tensor in zip(self._inputs, inputs, strict=True):
+            place.copy_(tensor)
+        self._replay()
+        return self._result
+
+    def _check(self, step: Step, inputs: tuple[Tensor, ...]) -> Tensor:
+        """The first replay, of another batch than the recorded one. If it is not the step, the step itself counts."""
+        weights = list(self._network.parameters())
+        kept = [*weights, *self._network.buffers(), *optimiser_state(self._optimiser)]
+        before, numbers = copies(kept), random_numbers(self._device)
+        expected = step(*inputs).clone()
+        after, numbers_after = copies(kept), random_numbers(self._device)
+        put_back(kept, before)
+        set_random_numbers(numbers)
+        result = self._replayed(inputs)
+        change = length(new - old for new, old in zip(after, before[: len(weights)], strict=False))
+        apart = length(weight.detach() - new for weight, new in zip(weights, after, strict=False))
+        if torch.allclose(result, expected, rtol=LOSS) and apart <= UPDATE * change:
+            return result
+        put_back(kept, after)
+        set_random_numbers(numbers_after)
+        said = f"its loss is {float(result):.6g} and not {float(expected):.6g}"
+        self._give_up(f"{said}, its weights are {apart:.3g} from those of the step, which changes them by {change:.3g}")
+        return expected
 
     def _give_up(self, reason: str) -> None:
         self.note = f"its step could not be recorded as a CUDA graph, so it ran at the pace of Python ({reason})"
@@ -114,3 +151,25 @@ def own_values(network: nn.Module) -> str:
         return repr(value)
 
     return said([plain_attributes(module) for module in network.modules()])
+
+
+def optimiser_state(optimiser: torch.optim.Optimizer) -> Iterator[Tensor]:
+    """All that an optimiser keeps about the weights."""
+    for state in optimiser.state.values():
+        yield from (value for value in state.values() if isinstance(value, Tensor))
+
+
+def copies(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """The values at present."""
+    return [tensor.detach().clone() for tensor in tensors]
+
+
+def put_back(tensors: Iterable[Tensor], values: Iterable[Tensor]) -> None:
+    """Give tensors other values in their own memory."""
+    for tensor, value in zip(tensors, values, strict=True):
+        tensor.detach().copy_(value)
+
+
+def length(parts: Iterable[Tensor]) -> float:
+    """Euclidean norm of all parts together."""
+    return math.sqrt(sum(float(part.double().square().sum()) for part in parts))

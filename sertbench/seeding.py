@@ -7,6 +7,7 @@ from copy import copy
 from typing import Any
 
 import torch
+from torch import Tensor
 
 settings: Any = torch.utils.deterministic
 
@@ -54,3 +55,15 @@ def default_generator() -> torch.Generator:
     """The generator of the GPU in use."""
     generators: tuple[torch.Generator, ...] = torch.cuda.default_generators
     return generators[torch.cuda.current_device()]
+
+
+def random_numbers(device: str) -> tuple[Tensor, ...]:
+    """What torch's generators are at: the CPU's and, on "cuda", that of the one device in use."""
+    return (torch.get_rng_state(), *([torch.cuda.get_rng_state()] if device == "cuda" else []))
+
+
+def set_random_numbers(states: tuple[Tensor, ...]) -> None:
+    """Put the generators, the same objects as they are, where they were."""
+    torch.set_rng_state(states[0])
+    for state in states[1:]:
+        torch.cuda.set_rng_state(state)

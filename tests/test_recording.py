@@ -20,6 +20,7 @@ from sertbench.checkpoints import Checkpoint
 from sertbench.compute import Compute
 from sertbench.model import NeuralModel, Recipe
 from sertbench.network import Part, build
+from sertbench.optimisation import make_optimiser
 from sertbench.recording import Recording
 from sertbench.training import Fitted, train, train_for
 
@@ -90,8 +91,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Recording]:
     """Let steps on the CPU be recorded, by an emulated graph; gives the recordings that were made."""
     found: list[Recording] = []
 
-    def of(network: Any, compute: Compute) -> Recording:
-        found.append(Recording(network, compute.device, emulated))
+    def of(network: Any, optimiser: torch.optim.Optimizer, compute: Compute) -> Recording:
+        found.append(Recording(network, optimiser, compute.device, emulated))
         return found[-1]
 
     monkeypatch.setattr(Compute, "records", property(lambda _: True))
@@ -175,11 +176,40 @@ def test_what_cannot_be_recorded_runs_as_it_is_and_says_so(made: list[Recording]
     assert_same(recorded, step_by_step(RECIPE, fault=fault))
 
 
+def forgetful(part: str) -> Any:
+    """An emulated graph that does not do a part of the work."""
+
+    def record(work: Any) -> Any:
+        replay, result = emulated(work)
+        calls = replay.__self__.calls
+        calls[:] = [call for call in calls if part not in call[0]._schema.name]
+        return replay, result
+
+    return record
+
+
+@pytest.mark.parametrize("part", ["fused_adam", "batch_norm", "bernoulli", "index"])
+def test_a_replay_that_is_not_the_step_is_noticed_and_not_used(part: str) -> None:
+    def of(network: Any, optimiser: torch.optim.Optimizer, compute: Compute) -> Recording:
+        return Recording(network, optimiser, compute.device, forgetful(part))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Compute, "records", property(lambda _: True))
+        patch.setattr(training, "recording_of", of)
+        recorded = fit(RECIPE)
+        patch.setattr(training, "recording_of", lambda *_: None)
+        plain = fit(RECIPE)
+
+    assert "its weights are" in recorded.note
+    assert_same(recorded, plain)
+
+
 def test_memory_that_runs_out_is_not_taken_for_a_step_that_cannot_be_recorded() -> None:
     def no_memory(work: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    tried = Recording(nn.Linear(1, 1), "cpu", no_memory)
+    network = nn.Linear(1, 1)
+    tried = Recording(network, torch.optim.SGD(network.parameters()), "cpu", no_memory)
     for _ in range(recording.AS_IT_IS):
         tried.run(torch.clone, torch.zeros(2))
     with pytest.raises(torch.OutOfMemoryError):
@@ -206,10 +236,11 @@ def test_a_recorded_fit_goes_on_from_its_checkpoint(made: list[Recording], tmp_p
 
 def test_only_windows_on_a_gpu_are_recorded() -> None:
     network = build(Small, {}, RECIPE, Noise(), TRAIN.items, (F, T), 2, 0)
-    assert training.recording_of(network, CPU) is None
-    assert isinstance(training.recording_of(network, Compute("cuda", "fp32")), Recording)
+    optimiser, gpu = make_optimiser(RECIPE, network)[0], Compute("cuda", "fp32")
+    assert training.recording_of(network, optimiser, CPU) is None
+    assert isinstance(training.recording_of(network, optimiser, gpu), Recording)
     network.whole = True
-    assert training.recording_of(network, Compute("cuda", "fp32")) is None
+    assert training.recording_of(network, optimiser, gpu) is None
 
 
 def test_own_values_are_told_apart() -> None:

@@ -32,7 +32,7 @@ Tasks = Callable[..., FitTask]
 MODELS = {
     "cnn": {"channels": 2, "batch_size": 5, "mixup": 0.4},
     "lstm": {"hidden": 6, "batch_size": 4},
-    "glam": {"batch_size": 6},
+    "glam": {"batch_size": 8, "epochs": 2},
 }
 PLACES = {name: plugins.find("models", name).path for name in MODELS}
 
@@ -480,7 +480,8 @@ def test_on_a_gpu_fits_that_take_turns_are_those_that_run_alone_within_rounding(
 def test_on_a_gpu_dropout_and_its_replays_draw_each_fit_s_own_numbers() -> None:
     def work(seed: int, report: Any) -> torch.Tensor:
         torch.manual_seed(seed)
-        taken = recording.Recording(torch.nn.Linear(1, 1), "cuda")
+        network = torch.nn.Linear(1, 1)
+        taken = recording.Recording(network, torch.optim.SGD(network.parameters()), "cuda")
         drawn = []
         for _ in range(8):
             turns.pause()
