@@ -74,7 +74,7 @@ def run(config: RunConfig, display: Display, *, dry: bool = False) -> Outcome | 
             return complete(job, idle, display)
     with (
         status.tracked(config, job.plan.folder),
-        executors.open_runner(config, job.plan.workers, job.plan.compute.device) as runner,
+        executors.open_runner(config, job.plan.workers, job.plan.compute.device, job.plan.stack) as runner,
     ):
         return complete(job, runner, display)
 

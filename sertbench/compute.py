@@ -9,7 +9,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from sertbench.errors import ConfigError, unknown
 
@@ -57,6 +59,16 @@ class Compute:
         """Resolve "auto" for both."""
         device = resolve_device(device)
         return cls(device, resolve_precision(precision, device))
+
+    @property
+    def records(self) -> bool:
+        """Whether training steps are recorded (see `recording`)."""
+        return self.device == "cuda"
+
+    def upload(self, values: np.ndarray) -> Tensor:
+        """The values on the device, without waiting for what the device is at."""
+        here = torch.from_numpy(values)
+        return here.pin_memory().to(self.device, non_blocking=True) if self.device == "cuda" else here
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which networks compute; parameters, losses and averages stay in float32."""

@@ -40,6 +40,9 @@ class RunConfig:
     device: str = option("auto", "auto, cpu or cuda")
     precision: str = option("auto", "auto, fp32 or bf16")
     workers: int | None = option(None, "fits at the same time (default: one per CPU core, one on a GPU)", least=1)
+    stack: int | None = option(
+        None, "fits that take turns in one process (default: as many as its GPU has room for, 1 on a CPU)", least=1
+    )
     executor: str = option("auto", "auto (this machine), processes, dask or slurm")
     scheduler: str | None = option(None, "address of the Dask scheduler, for --executor dask")
     slurm: str = option("", "for --executor slurm, e.g. queue=gpu,walltime=04:00:00,memory=8GB,gres=gpu:1")

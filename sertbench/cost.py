@@ -153,7 +153,10 @@ def where(plan: Plan) -> str:
         return f"on the Dask cluster at {plan.config.scheduler}"
     if plan.config.executor == "slurm":
         return f"in up to {plan.workers} SLURM jobs"
-    return f"{plan.workers} at a time"
+    if plan.stack == 1:
+        return f"{plan.workers} at a time"
+    turns = "as many fits at a time as there is room for" if plan.stack is None else f"{plan.stack} fits at a time"
+    return turns if plan.workers == 1 else f"{plan.workers} workers, each with {turns}"
 
 
 def shortages(plan: Plan, price: Cost) -> list[str]:

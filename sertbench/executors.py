@@ -26,6 +26,7 @@ OnEvent = Callable[[str, Any], None]
 STOPPED = "stopped before the end. Finished fits are kept: type the same command again"
 WATCH = 2.0  #     seconds between two looks at whether there is still somebody to wait for
 BEGUN = "begun"  # the first event of any work
+ON_GPU = 16  #     fits side by side on a GPU at most, unless --stack says otherwise: by reasoning, not yet measured
 
 
 class WorkerDiedError(Exception):
@@ -122,50 +123,77 @@ def ended_with(runner: Runner) -> Iterator[None]:
 
 
 class InProcess:
-    """One fit at a time, in one thread of this process (on one GPU, or with --workers 1)."""
+    """Fits in threads of this process: one at a time, or `stack` of them that take turns (see `turns`).
+
+    `room` says how many there is room for, once one of them has taken its memory.
+    """
 
     attempts = 1
-    slots = 1
 
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1)
-        self._thread: int | None = None
+    def __init__(self, stack: int = 1, device: str = "cpu", room: Callable[[], int | None] | None = None) -> None:
+        from sertbench.turns import Turns
+
+        self.slots = stack
+        self._pool = ThreadPoolExecutor(stack, "fit")
+        self._turns = Turns(stack, device, room)
+        self._threads: set[int] = set()
 
     def submit(self, work: Work[Task, Result], task: Task, report: Report) -> Future[Result]:
         """Queue it."""
-        return self._pool.submit(self._call, work, task, report)
+        return self._pool.submit(self.call, work, task, report)
 
-    def _call(self, work: Work[Task, Result], task: Task, report: Report) -> Result:
-        self._thread = threading.get_ident()
+    def call(self, work: Work[Task, Result], task: Task, report: Report) -> Result:
+        """Do it in this thread, as soon as there is room."""
+
+        def hear(event: Any) -> None:
+            self._turns.learned()
+            report(event)
+
+        thread = threading.get_ident()
+        self._threads.add(thread)
         try:
-            report(BEGUN)
-            return work(task, report)
+            with self._turns.member():
+                report(BEGUN)
+                return work(task, hear)
         finally:
-            self._thread = None
+            self._threads.discard(thread)
 
     def watch(self) -> None:
         """Nothing can be lost on the way."""
 
     def stop(self) -> None:
-        """Raise StoppedError in the thread at its next step, as Ctrl-C raises KeyboardInterrupt in the main one."""
-        if (thread := self._thread) is not None:
+        """Raise StoppedError in the threads at their next step, as Ctrl-C raises KeyboardInterrupt in the main one."""
+        self._turns.stop()
+        for thread in tuple(self._threads):
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(StoppedError))
 
     def close(self) -> None:
-        """End the thread."""
+        """End the threads."""
         self._pool.shutdown(cancel_futures=True)
 
 
-def make(workers: int, gpus: int = 0) -> Runner:
-    """The runner for a number of simultaneous fits on this machine."""
+def make(workers: int, gpus: int = 0, stack: int | None = 1) -> Runner:
+    """The runner for a number of workers on this machine, each with `stack` fits at a time.
+
+    A `stack` of None is as many as the memory of a GPU takes.
+    """
     if workers == 1:
-        return Runner(InProcess())
+        return Runner(in_process(stack, "cuda" if gpus else "cpu"))
     from sertbench.worker_processes import Workers
 
-    return Runner(Workers(workers, gpus))
+    return Runner(Workers(workers, gpus, stack))
 
 
-def open_runner(config: RunConfig, workers: int, device: str) -> AbstractContextManager[Runner]:
+def in_process(stack: int | None, device: str) -> InProcess:
+    """The engine of this process; a `stack` of None is as many as the memory of its GPU takes."""
+    if stack is not None:
+        return InProcess(stack, device)
+    from sertbench.resources import fits_on_gpu
+
+    return InProcess(ON_GPU, device, fits_on_gpu)
+
+
+def open_runner(config: RunConfig, workers: int, device: str, stack: int | None = 1) -> AbstractContextManager[Runner]:
     """The runner that a configuration asks for. ConfigError, or WorkerError, when there is no such cluster."""
     if config.executor in ("dask", "slurm"):
         from sertbench import dask_executor
@@ -177,4 +205,4 @@ def open_runner(config: RunConfig, workers: int, device: str) -> AbstractContext
     from sertbench.worker_processes import Workers, visible_gpus
 
     gpus = len(visible_gpus()) if device == "cuda" else 0
-    return Runner(Workers(workers, gpus)) if config.executor == "processes" else make(workers, gpus)
+    return Runner(Workers(workers, gpus, stack)) if config.executor == "processes" else make(workers, gpus, stack)

@@ -31,7 +31,7 @@ from sertbench.checkpoints import Checkpoint
 from sertbench.compute import settle
 from sertbench.errors import StorageError
 from sertbench.feature_store import FeatureStore
-from sertbench.fitting import Report, fit_estimator, fit_network, predict_test, refit_network, start_training
+from sertbench.fitting import Report, fit_estimator, fit_network, predict_test, refit_network, source_of, start_training
 from sertbench.guard import blaming
 from sertbench.model import Estimator, NeuralModel
 from sertbench.resources import with_less_memory
@@ -160,7 +160,7 @@ def run_fit(task: FitTask, report: Report) -> FitRecord:
     checkpoint = Checkpoint(task.folder / f".{identity}.checkpoint")
     with blaming(task.model):
         fitted, n_parameters, parts = fit(task, report, checkpoint)
-    notes = [f"{damage}, so it was fitted again" if damage else "", checkpoint.note]
+    notes = [f"{damage}, so it was fitted again" if damage else "", checkpoint.note, fitted.note]
     if parts > 1:
         notes.append(f"memory ran out: batches were cut into {parts} parts")
     record = FitRecord(
@@ -240,5 +240,5 @@ def predict_every_epoch(task: PredictionTask, report: Report) -> np.ndarray:
         network, events = start_training(fit, cast("type[NeuralModel]", cls), recipe, arguments)
         for event in events:
             report(event)
-            outputs.append(predict(network, recipe, store, items, owner, len(task.test), fit.compute))
+            outputs.append(predict(network, recipe, source_of(fit), items, owner, len(task.test), fit.compute))
     return np.stack(outputs)

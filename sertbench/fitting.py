@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sertbench import activations, estimator_state
 from sertbench.checkpoints import Checkpoint
+from sertbench.device_store import on_device
 from sertbench.errors import StorageError
 from sertbench.feature_store import FeatureStore
 from sertbench.groupnorm import GroupNormalised, normalised_functionals
@@ -61,7 +62,7 @@ def start_training(
 ) -> tuple[Network, Generator[EpochEnd, None, Fitted]]:
     """The untrained network, and the generator that trains it epoch by epoch."""
     store = cast(FeatureStore, task.store)
-    view = source_of(task, FeatureView(store, np.concatenate([task.train, task.val])))
+    view = seen_by(task, np.concatenate([task.train, task.val]))
     train_part = Part(*store.items_of(task.train), task.train_targets)
     val_part = Part(*store.items_of(task.val), task.val_targets)
     network = build(cls, arguments, recipe, view, train_part.items, store.input_shape, task.n_classes, task.seed)
@@ -72,11 +73,20 @@ def start_training(
     return network, events
 
 
-def source_of(task: FitTask, source: Source) -> Source:
-    """The source of a fit's batches: normalised per group if the task says so."""
-    if task.normalise_by is None:
-        return source
-    return GroupNormalised(source, cast(FeatureStore, task.store), task.normalise_by)
+def seen_by(task: FitTask, utterances: np.ndarray) -> Source:
+    """The features of some utterances, and of no other."""
+    store = cast(FeatureStore, task.store)
+    if task.normalise_by is not None:
+        return GroupNormalised(FeatureView(store, utterances), store, task.normalise_by)
+    return FeatureView(store, utterances, on_device(store, task.compute))
+
+
+def source_of(task: FitTask) -> Source:
+    """The features of all utterances: for the prediction of the test part."""
+    store = cast(FeatureStore, task.store)
+    if task.normalise_by is not None:
+        return GroupNormalised(store, store, task.normalise_by)
+    return on_device(store, task.compute)
 
 
 def refit_network(
@@ -90,7 +100,7 @@ def refit_network(
     """Train on training and validation part together, for the number of epochs that the validation part had chosen."""
     store, epochs = cast(FeatureStore, task.store), task.refit_epochs or 1
     both = np.concatenate([task.train, task.val])
-    view = source_of(task, FeatureView(store, both))
+    view = seen_by(task, both)
     part = Part(*store.items_of(both), np.concatenate([task.train_targets, task.val_targets]))
     with own_random_state(task.compute.device):
         network = build(cls, arguments, recipe, view, part.items, store.input_shape, task.n_classes, task.seed)
@@ -168,11 +178,10 @@ def predict_test(task: PredictionTask) -> np.ndarray:
 
     def predict_all(parts: int) -> tuple[np.ndarray, np.ndarray | None]:
         with activations.recording(network.model, owner, len(task.test)) as recorder:
-            source = source_of(fit, store)
-            found = predict(network, recipe, source, items, owner, len(task.test), fit.compute, parts)
+            found = predict(network, recipe, source_of(fit), items, owner, len(task.test), fit.compute, parts)
         return found, recorder.mean()
 
-    probabilities, seen = with_less_memory(predict_all, PREDICT_BATCH)[0]
+    probabilities, seen = with_less_memory(predict_all, PREDICT_BATCH[fit.compute.device])[0]
     if fit.seed == activations.SEED:
         activations.save(fit.folder / fit.identity(), seen)
     return probabilities

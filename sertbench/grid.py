@@ -130,7 +130,7 @@ def run_jobs(
     total = sum(job.price.n_fits for _, job in jobs.values())
     results: dict[int, Result] = {}
     with (
-        executors.open_runner(config, first.plan.workers, first.plan.compute.device) as runner,
+        executors.open_runner(config, first.plan.workers, first.plan.compute.device, first.plan.stack) as runner,
         display.counting(total),
         ThreadPoolExecutor(min(len(jobs), 1 + runner.slots // 4)) as threads,
         executors.ended_with(runner),

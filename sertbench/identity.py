@@ -15,7 +15,7 @@ import inspect
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sertbench import compute, network, optimisation, plugin_text, training
+from sertbench import compute, network, optimisation, plugin_text, recording, training
 from sertbench.plugin_text import helpers
 
 BLOCKS = frozenset(f"sertbench.{path.stem}" for path in Path(__file__).parent.glob("*layers.py"))
@@ -39,7 +39,7 @@ def file_code_sha256(file: str, module: str = "") -> str:
     own = [parse(str(path)) for path in (file, *helpers(Path(file)))]
     taken = [found for part in own for each in imports(ast.walk(part)).values() for found in each]
     used = closure(found for found in taken if found[0] in BLOCKS)
-    loop = [parse(str(module.__file__)) for module in (training, network, optimisation, compute)]
+    loop = [parse(str(module.__file__)) for module in (training, network, optimisation, recording, compute)]
     code = [*own, *(used[found] for found in sorted(used)), *loop]
     return hashlib.sha256("\n".join(map(ast.dump, code)).encode()).hexdigest()
 

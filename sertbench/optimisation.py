@@ -21,11 +21,15 @@ def batches(order: np.ndarray, size: int) -> Iterator[np.ndarray]:
     yield from np.split(order, cuts)
 
 
-def mixup(x: Tensor, lengths: Tensor, alpha: float, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, float]:
-    """Mix each item with another of its batch (Zhang et al., mixup, ICLR 2018): x', lengths', partner, lambda."""
+def draw_mixup(size: int, alpha: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """What mixup draws for a batch: the shares (2,) of an item and of its partner, and the partners (size,)."""
     lam = float(rng.beta(alpha, alpha))
-    partner = torch.from_numpy(rng.permutation(len(x))).to(x.device)
-    return lam * x + (1 - lam) * x[partner], torch.maximum(lengths, lengths[partner]), partner, lam
+    return np.array([lam, 1 - lam], np.float32), rng.permutation(size)
+
+
+def mixup(x: Tensor, lengths: Tensor, shares: Tensor, partner: Tensor) -> tuple[Tensor, Tensor]:
+    """Mix each item with another of its batch (Zhang et al., mixup, ICLR 2018): x', lengths'."""
+    return shares[0] * x + shares[1] * x[partner], torch.maximum(lengths, lengths[partner])
 
 
 def cut(size: int, parts: int) -> Iterator[slice]:
@@ -43,17 +47,28 @@ def class_weights(recipe: Recipe, part: Part, n_classes: int, compute: Compute) 
 
 
 def make_optimiser(
-    recipe: Recipe, network: nn.Module
+    recipe: Recipe, network: nn.Module, *, recordable: bool = False
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """The optimiser and its per-epoch schedule."""
+    """The optimiser and its per-epoch schedule.
+
+    A step that is to be recorded (see `recording`) has the learning rate on the device.
+    """
     weights = [p for p in network.parameters() if p.requires_grad]
-    rate, decay = recipe.learning_rate, recipe.weight_decay
+    rate: float | Tensor = recipe.learning_rate
+    if recordable:
+        rate = torch.tensor(rate, device=weights[0].device)
+    decay = recipe.weight_decay
     optimiser: torch.optim.Optimizer
     if recipe.optimiser == "sgd":
-        optimiser = torch.optim.SGD(weights, rate, recipe.momentum, weight_decay=decay, nesterov=recipe.momentum > 0)
+        optimiser = torch.optim.SGD(
+            weights, rate, recipe.momentum, weight_decay=decay, nesterov=recipe.momentum > 0, fused=recordable or None
+        )
     else:
         kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
-        optimiser = kind(weights, lr=rate, weight_decay=decay, fused=True)  # one pass over the weights, not twelve
+        # fused: one pass over the weights, not twelve
+        optimiser = kind(weights, rate, weight_decay=decay, capturable=recordable, fused=True)
+    if recordable:
+        optimiser.register_load_state_dict_post_hook(rate_to_device)
     schedulers = torch.optim.lr_scheduler
     schedule: torch.optim.lr_scheduler.LRScheduler
     if recipe.schedule == "exponential":
@@ -65,3 +80,9 @@ def make_optimiser(
     else:
         schedule = schedulers.ConstantLR(optimiser, 1.0, 1)
     return optimiser, schedule
+
+
+def rate_to_device(optimiser: torch.optim.Optimizer) -> None:
+    """Put a learning rate that was read from a file where the weights are."""
+    for group in optimiser.param_groups:
+        group["lr"] = group["lr"].to(group["params"][0].device)

@@ -13,12 +13,15 @@ from typing import TypeVar
 
 import torch
 
+from sertbench import turns
 from sertbench.errors import ConfigError
 
 Result = TypeVar("Result")
 
 WORKER_BYTES = 700 << 20  # a worker process with torch and a small network; measured: 350 to 650 MiB
 IN_USE = 24 * 3600  #       seconds after its last use before features may be removed from the cache
+SMALLEST_FIT = 8 << 20  #   of GPU memory; whoever has taken less has not trained
+USED_OF_GPU = 0.8  #        of its free memory; the rest is for what fits take beyond the first one's
 CACHE_LIMIT = 100.0  #      GB, unless $SERTBENCH_CACHE_LIMIT says otherwise
 
 _GROUPS = (("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),)
@@ -49,20 +52,36 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def with_less_memory(work: Callable[[int], Result], most: int, parts: int = 1) -> tuple[Result, int]:
-    """Do `work(parts)`, and again with twice the parts each time that memory runs out, up to `most`.
+    """Do `work(parts)`, and again with less each time that memory runs out.
 
-    Gives its result and the number of parts that it took.
+    First with fewer fits beside it, where there are any (see `turns`), because that changes nothing in its result; then
+    with twice the parts, up to `most`. Gives the result and the number of parts that it took.
     """
     while True:
         try:
             return work(parts), parts
         except Exception as error:
-            if not is_out_of_memory(error) or 2 * parts > most:
+            if not is_out_of_memory(error) or (2 * parts > most and not turns.crowded()):
                 raise
-        parts *= 2
         gc.collect()  # outside of `except`, which would hold on to what ran out of memory
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.empty_cache()
+        if not turns.make_room():
+            parts *= 2
+
+
+def fits_on_gpu() -> int | None:
+    """How many fits like the one that this process has done so far have room on its GPU; None before there was one.
+
+    What lies there for all of them, features (see `device_store`) and CUDA itself, counts as one fit's: a fit more or
+    less is nothing to be exact about, since one that finds no room waits for another's end.
+    """
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return None
+    taken = torch.cuda.max_memory_reserved()
+    if taken < SMALLEST_FIT:
+        return None
+    return 1 + int(USED_OF_GPU * torch.cuda.mem_get_info()[0]) // taken
 
 
 def free_disk(folder: Path) -> int:

@@ -26,6 +26,7 @@ MODEL = {
     "forward": "forward passes of training, with the loss",
     "backward": "backward passes",
     "optimiser": "steps of the optimiser",
+    "replay": "training steps replayed from a recording, on a GPU",
     "evaluation": "forward passes on validation and test parts",
     "estimator": "fits and predictions of a model that is not trained in epochs",
 }

@@ -16,15 +16,19 @@ from torch import Tensor
 
 from sertbench.errors import SealError
 from sertbench.feature_store import FeatureStore
+from sertbench.network import Source
 
 _latest = ""
 
 
 class FeatureView:
-    """A feature store that gives the items of some utterances and refuses all others."""
+    """A feature store that gives the items of some utterances and refuses all others.
 
-    def __init__(self, store: FeatureStore, utterances: np.ndarray) -> None:
-        self._store = store
+    `source` is where its values are read, if that is not the store itself.
+    """
+
+    def __init__(self, store: FeatureStore, utterances: np.ndarray, source: Source | None = None) -> None:
+        self._store = source or store
         self._open = np.zeros(int(store.first[-1]), dtype=bool)
         items, _ = store.items_of(utterances)
         self._open[items] = True

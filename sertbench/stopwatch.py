@@ -38,6 +38,8 @@ class Stopwatch:
         if self.synchronise:
             import torch
 
+            if torch.cuda.is_current_stream_capturing():
+                return  # a step that is being recorded does nothing yet
             torch.cuda.synchronize()
         now = time.perf_counter()
         self.seconds[name] = self.seconds.get(name, 0.0) + now - self._last

@@ -16,16 +16,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sertbench import turns
 from sertbench.checkpoints import Checkpoint, capture, restore
 from sertbench.compute import Compute, unfilled
 from sertbench.errors import TrainingError, few
 from sertbench.model import Recipe
 from sertbench.network import Network, Part, Source
-from sertbench.optimisation import batches, class_weights, cut, make_optimiser, mixup
+from sertbench.optimisation import batches, class_weights, cut, draw_mixup, make_optimiser, mixup
+from sertbench.recording import Recording
 from sertbench.scores import score
 from sertbench.stopwatch import lap
 
-PREDICT_BATCH = 32  # larger batches leave the CPU's caches and are slower
+PREDICT_BATCH = {"cpu": 32, "cuda": 256}  # larger batches leave the CPU's caches and are slower
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Fitted:
     val_uar: float
     history: tuple[EpochEnd, ...]
     pruned: bool
+    note: str = ""  # what happened on the way, in words
 
 
 @unfilled()
@@ -62,11 +65,12 @@ def train_epoch(
     rng: np.random.Generator,
     compute: Compute,
     parts: int = 1,
+    recording: Recording | None = None,
 ) -> float:
     """One pass over the training items in random order; gives the mean loss.
 
     `parts` cuts each batch into so many (of two items at least), whose gradients add up to the batch's: less memory is
-    needed for it. Only batch normalisation tells the difference.
+    needed for it. Only batch normalisation tells the difference. `recording` is the recorded step of a fit on a GPU.
     """
     network.train()
     targets = torch.from_numpy(part.targets[part.owner]).to(compute.device)
@@ -77,30 +81,48 @@ def train_epoch(
         share = len(logits) / len(y) if weight is None else weight[y[part]].sum() / weight[y].sum()
         return share * functional.cross_entropy(logits, y[part], weight, label_smoothing=recipe.label_smoothing)
 
-    for chosen in batches(rng.permutation(len(part.items)), recipe.batch_size):
-        x, lengths = (t.to(compute.device) for t in source.batch(part.items[chosen]))
-        y = targets[torch.from_numpy(chosen).to(compute.device)]
+    def step(x: Tensor, lengths: Tensor, y: Tensor, *drawn: Tensor) -> Tensor:
+        """Change the weights by one batch; gives the sum of its losses. `drawn`: mixup's shares and partners, if any.
+
+        Nothing here may wait for the device, and what changes from batch to batch must be a tensor (see `recording`).
+        """
         x = network.normaliser(x, lengths)
-        partner, lam = None, 1.0
-        if recipe.mixup > 0:
-            x, lengths, partner, lam = mixup(x, lengths, recipe.mixup, rng)
+        if drawn:
+            x, lengths = mixup(x, lengths, *drawn)
+        lost = torch.zeros((), device=compute.device)
         lap("batches")
         optimiser.zero_grad(set_to_none=True)
         for part_of in cut(len(y), parts):
             with compute.autocast():
                 logits = network(x[part_of], lengths[part_of])
             loss = loss_of(logits, y, part_of)
-            if partner is not None:
-                loss = lam * loss + (1 - lam) * loss_of(logits, y[partner], part_of)
+            if drawn:
+                shares, partner = drawn
+                loss = shares[0] * loss + shares[1] * loss_of(logits, y[partner], part_of)
             lap("forward")
             loss.backward()  # type: ignore[no-untyped-call]
             lap("backward")
-            total += loss.detach() * len(chosen)
+            lost += loss.detach() * len(y)
         if recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
         optimiser.step()
         lap("optimiser")
-    return float(total) / len(part.items)
+        return lost
+
+    if recording is not None:
+        recording.next_epoch()
+    for chosen in batches(rng.permutation(len(part.items)), recipe.batch_size):
+        turns.pause()
+        x, lengths = (t.to(compute.device) for t in source.batch(part.items[chosen]))
+        inputs = [x, lengths, targets[compute.upload(chosen)]]
+        if recipe.mixup > 0:
+            inputs += map(compute.upload, draw_mixup(len(chosen), recipe.mixup, rng))
+        lap("batches")
+        total += step(*inputs) if recording is None else recording.run(step, *inputs)
+        if recording is not None:
+            lap("replay")
+    with turns.away():
+        return float(total) / len(part.items)
 
 
 @unfilled()
@@ -121,17 +143,21 @@ def predict(
     """
     lap("set-up")
     network.eval()
-    size = max(1, PREDICT_BATCH // parts)
-    total = torch.zeros(n_utterances, network.model.n_classes, dtype=torch.float64)
+    size = max(1, PREDICT_BATCH[compute.device] // parts)
+    outputs = []
     for start in range(0, len(items), size):
-        part = slice(start, start + size)
-        x, lengths = (t.to(compute.device) for t in source.batch(items[part]))
+        turns.pause()
+        x, lengths = (t.to(compute.device) for t in source.batch(items[start : start + size]))
         lap("batches")
         with compute.autocast():
             logits = network(network.normaliser(x, lengths), lengths)
-        outputs = logits if recipe.average == "logits" else logits.softmax(1)
-        total.index_add_(0, torch.from_numpy(owner[part]), outputs.double().cpu())
+        outputs.append(logits if recipe.average == "logits" else logits.softmax(1))
         lap("evaluation")
+    with turns.away():
+        every = torch.cat(outputs).double().cpu()
+    total = torch.zeros(n_utterances, network.model.n_classes, dtype=torch.float64)
+    total.index_add_(0, torch.from_numpy(owner), every)
+    lap("evaluation")
     mean = total / torch.from_numpy(np.bincount(owner, minlength=n_utterances))[:, None]
     probabilities: np.ndarray = (mean.softmax(1) if recipe.average == "logits" else mean).float().numpy()
     return probabilities
@@ -160,6 +186,11 @@ def refuse_broken_weights(network: Network, rate: float) -> None:
         )
 
 
+def recording_of(network: Network, optimiser: torch.optim.Optimizer, compute: Compute) -> Recording | None:
+    """The recorded step of a fit: where that is possible, and batches of windows alone, whose shape is always one."""
+    return Recording(network, optimiser, compute.device) if compute.records and not network.whole else None
+
+
 def train_for(
     network: Network,
     recipe: Recipe,
@@ -177,15 +208,16 @@ def train_for(
     """
     network.to(compute.device)
     rng = np.random.default_rng(seed)
-    optimiser, schedule = make_optimiser(recipe, network)
+    optimiser, schedule = make_optimiser(recipe, network, recordable=compute.records)
+    recording = recording_of(network, optimiser, compute)
     weight = class_weights(recipe, part, network.model.n_classes, compute)
     done = checkpoint.load() if checkpoint else None
     if done is not None:
         restore(done["loop"], network, optimiser, schedule, rng)
     lap("set-up")
     for epoch in range(done["epoch"] + 1 if done else 1, epochs + 1):
-        loss = train_epoch(network, recipe, source, part, optimiser, weight, rng, compute, parts)
-        refuse_divergence(loss, epoch, optimiser.param_groups[0]["lr"])
+        loss = train_epoch(network, recipe, source, part, optimiser, weight, rng, compute, parts, recording)
+        refuse_divergence(loss, epoch, float(optimiser.param_groups[0]["lr"]))
         schedule.step()
         if checkpoint is not None and checkpoint.due:
             loop = capture(network, optimiser, schedule, rng)
@@ -216,7 +248,8 @@ def train(
     """
     network.to(compute.device)
     rng = np.random.default_rng(seed)
-    optimiser, schedule = make_optimiser(recipe, network)
+    optimiser, schedule = make_optimiser(recipe, network, recordable=compute.records)
+    recording = recording_of(network, optimiser, compute)
     n_classes = network.model.n_classes
     weight = class_weights(recipe, train_part, n_classes, compute)
     history: list[EpochEnd] = []
@@ -228,8 +261,8 @@ def train(
     lap("set-up")
     for epoch in range(1, recipe.epochs + 1):
         if fresh := epoch > len(history):
-            started, rate = time.perf_counter(), optimiser.param_groups[0]["lr"]
-            loss = train_epoch(network, recipe, source, train_part, optimiser, weight, rng, compute, parts)
+            started, rate = time.perf_counter(), float(optimiser.param_groups[0]["lr"])
+            loss = train_epoch(network, recipe, source, train_part, optimiser, weight, rng, compute, parts, recording)
             refuse_divergence(loss, epoch, rate)
             schedule.step()
             owner, targets = val_part.owner, val_part.targets
@@ -255,4 +288,5 @@ def train(
         if epoch - best.epoch >= recipe.patience:
             break
     refuse_broken_weights(network, recipe.learning_rate)
-    return Fitted(state, best.epoch, best.val_uar, tuple(history[:epoch]), pruned)
+    note = recording.note if recording is not None else ""
+    return Fitted(state, best.epoch, best.val_uar, tuple(history[:epoch]), pruned, note)

@@ -194,7 +194,7 @@ def test_a_name_of_the_package_that_is_no_module_changes_nothing(
     assert digest(tmp_path, plugin, monkeypatch, sequence_layers=blocks)
 
 
-@pytest.mark.parametrize("module", ["training", "network", "optimisation", "compute"])
+@pytest.mark.parametrize("module", ["training", "network", "optimisation", "recording", "compute"])
 def test_the_training_loop_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
     loop = tmp_path / "loop.py"
     monkeypatch.setattr(getattr(identity, module), "__file__", str(loop))

@@ -18,7 +18,7 @@ from sertbench.errors import TrainingError
 from sertbench.feature_spec import mfcc
 from sertbench.model import NeuralModel, Recipe
 from sertbench.network import Network, Part, build
-from sertbench.optimisation import batches, class_weights, make_optimiser, mixup
+from sertbench.optimisation import batches, class_weights, draw_mixup, make_optimiser, mixup
 from sertbench.testing_sounds import as_in_a_fit
 from sertbench.training import EpochEnd, Fitted, predict, train, train_for
 
@@ -240,7 +240,9 @@ def test_a_last_batch_of_one_joins_the_one_before() -> None:
 
 def test_mixup_mixes_items_with_their_partners() -> None:
     x, lengths = torch.randn(5, F, T), torch.tensor([1, 2, 3, 4, 5])
-    mixed, longer, partner, lam = mixup(x, lengths, 0.5, np.random.default_rng(0))
+    shares, partner = map(torch.from_numpy, draw_mixup(5, 0.5, np.random.default_rng(0)))
+    mixed, longer = mixup(x, lengths, shares, partner)
+    lam = float(shares[0])
     assert 0 <= lam <= 1
     assert torch.allclose(mixed, lam * x + (1 - lam) * x[partner])
     assert torch.equal(longer, torch.maximum(lengths, lengths[partner]))
@@ -438,8 +440,10 @@ def test_without_mixup_nothing_is_mixed(monkeypatch: pytest.MonkeyPatch) -> None
 @given(n=st.integers(1, 6), alpha=st.floats(0.01, 10.0), seed=st.integers(0, 2**32 - 1))
 def test_every_mixture_is_convex_and_every_item_is_a_partner_once(n: int, alpha: float, seed: int) -> None:
     x = torch.arange(n, dtype=torch.float32)[:, None, None].expand(-1, 2, 3)
-    mixed, _, partner, lam = mixup(x, torch.full((n,), 3), alpha, np.random.default_rng(seed))
-    assert 0 <= lam <= 1
+    shares, partner = map(torch.from_numpy, draw_mixup(n, alpha, np.random.default_rng(seed)))
+    mixed, _ = mixup(x, torch.full((n,), 3), shares, partner)
+    assert shares.min() >= 0
+    assert float(shares.sum()) == pytest.approx(1)
     assert sorted(partner.tolist()) == list(range(n))
     assert mixed.min() >= 0
     assert mixed.max() <= (n - 1) * (1 + 1e-6)  # float32 rounds both shares
