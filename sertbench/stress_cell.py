@@ -107,7 +107,7 @@ def predicted(task: StressTask, fit: FitTask, store: FeatureStore, stretched: np
         def predict_all(parts: int) -> np.ndarray:
             return predict(network, recipe, store, items, owner, len(everything), fit.compute, parts)
 
-        return with_less_memory(predict_all, PREDICT_BATCH)[0]
+        return with_less_memory(predict_all, PREDICT_BATCH[fit.compute.device])[0]
 
 
 def fitted_estimator(fit: FitTask, cls: type[Estimator]) -> Estimator:
