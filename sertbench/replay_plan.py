@@ -189,7 +189,6 @@ def setting(
         base_choice=changes,
         compute=ground.compute,
         workers=ground.workers,
-        stack=1,
         row_id=row_id,
         folder=Path(config.runs) / BUNDLES / "-".join(w for w in words if w),
     )
