@@ -64,6 +64,11 @@ class RunConfig:
             check(f.name, getattr(self, f.name), hints[f.name], f.metadata["least"])
         if self.executor not in EXECUTORS:
             raise ConfigError(unknown("executor", self.executor, EXECUTORS))
+        if self.executor in ("dask", "slurm") and self.stack not in (None, 1):
+            raise ConfigError(
+                f"--stack {self.stack}: workers of a cluster have one fit at a time. Start more workers, or leave "
+                "--stack out"
+            )
         for name in ("model", "dataset"):
             if not getattr(self, name):
                 raise ConfigError(f"--{name} is missing. `sertbench list {name}s` shows what there is")

@@ -61,13 +61,20 @@ class Plan:
     base_choice: Mapping[str, Any]  # what the command line changes in the recipe
     compute: Compute
     workers: int
-    stack: int | None  #              fits that take turns in a worker; None: as many as its GPU has room for
     row_id: str
     folder: Path  #                   of the bundle
     excluded: tuple[str, ...] = ()  # what --accept-missing names
     sections: Mapping[str, Any] = field(default_factory=dict)  # of run.json, beside the usual ones
     exposure: Exposure = NO_CHECKPOINT  # of the features' checkpoint to the corpus
     speaker_norm: bool = False  #     features per speaker, test speakers too (see optimism); never in a run
+
+    @property
+    def stack(self) -> int | None:
+        """How many fits take turns in a worker (see `turns`); None: as many as its GPU has room for."""
+        if self.config.stack is not None:
+            return self.config.stack
+        alone = self.config.executor in ("dask", "slurm") or self.workers > torch.cuda.device_count()
+        return 1 if alone or self.compute.device == "cpu" else None
 
 
 def make(config: RunConfig, display: Display) -> Plan:
@@ -146,28 +153,14 @@ def assemble(
     if excluded:
         identity["excluded"] = exclusions.sha256(excluded)
     row_id = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:10]
-    stack = stack_of(config, compute)
     at_once = torch.cuda.device_count() if compute.device == "cuda" else workers_that_fit(len(os.sched_getaffinity(0)))
     workers = config.workers or at_once
     folder = bundles / f"{name}-{model.name}-{protocol.name}-{row_id}"
     return Plan(
         config, model, corpus, name, label_set, manifest, protocol, split, overlaps, leaky,
-        recipe, base_choice, compute, workers, stack, row_id, folder, excluded, sections or {},
+        recipe, base_choice, compute, workers, row_id, folder, excluded, sections or {},
         exposure.judge(recipe.features, name),
     )  # fmt: skip
-
-
-def stack_of(config: RunConfig, compute: Compute) -> int | None:
-    """How many fits take turns in a worker; None: as many as its GPU has room for. ConfigError on a cluster."""
-    if config.executor in ("dask", "slurm"):
-        if config.stack not in (None, 1):
-            raise ConfigError(
-                f"--stack {config.stack}: workers of a cluster have one fit at a time. Start more workers, or leave "
-                "--stack out"
-            )
-        return 1
-    shared = compute.device == "cuda" and (config.workers or 1) > torch.cuda.device_count()
-    return config.stack if config.stack or (compute.device == "cuda" and not shared) else 1
 
 
 def base(config: RunConfig, model: LoadedModel) -> Choice:

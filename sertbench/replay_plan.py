@@ -190,7 +190,6 @@ def setting(
         base_choice=changes,
         compute=ground.compute,
         workers=ground.workers,
-        stack=1,
         row_id=row_id,
         folder=Path(config.runs) / REPLAYS / "-".join(w for w in words if w),
     )

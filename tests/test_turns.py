@@ -24,7 +24,7 @@ from sertbench.executors import BEGUN, InProcess, Runner
 from sertbench.feature_spec import log_mel
 from sertbench.feature_store import FeatureStore, open_store
 from sertbench.fits import FitRecord, run_fit
-from sertbench.plan import stack_of
+from sertbench.plan import Plan
 from sertbench.tasks import FitTask
 from sertbench.worker_processes import Workers
 
@@ -389,31 +389,32 @@ def test_those_who_wait_are_told_that_it_is_over() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "device", "stack"),
+    ("options", "workers", "device", "stack"),
     [
-        ({}, "cpu", 1),
-        ({"stack": 3}, "cpu", 3),
-        ({}, "cuda", None),
-        ({"stack": 2}, "cuda", 2),
-        ({"workers": 2}, "cuda", None),
-        ({"workers": 3}, "cuda", 1),  # several processes share a GPU already
-        ({"workers": 3, "stack": 2}, "cuda", 2),
-        ({"executor": "dask"}, "cuda", 1),
-        ({"executor": "dask", "stack": 1}, "cpu", 1),
+        ({}, 4, "cpu", 1),
+        ({"stack": 3}, 4, "cpu", 3),
+        ({}, 1, "cuda", None),
+        ({"stack": 2}, 1, "cuda", 2),
+        ({}, 2, "cuda", None),
+        ({}, 3, "cuda", 1),  # several processes share a GPU already
+        ({"stack": 2}, 3, "cuda", 2),
+        ({"executor": "dask"}, 1, "cuda", 1),
+        ({"executor": "dask", "stack": 1}, 1, "cpu", 1),
     ],
     ids=str,
 )
 def test_how_many_take_turns(
-    options: dict[str, Any], device: str, stack: int | None, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], workers: int, device: str, stack: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert stack_of(RunConfig(model="m", dataset="d", **options), Compute(device, "fp32")) == stack
+    config = RunConfig(model="m", dataset="d", **options)
+    plan: Any = SimpleNamespace(config=config, workers=workers, compute=Compute(device, "fp32"))
+    assert Plan.stack.fget(plan) == stack  # type: ignore[attr-defined]
 
 
 def test_a_cluster_has_one_fit_at_a_time_in_each_worker() -> None:
-    config = RunConfig(model="m", dataset="d", executor="slurm", stack=4)
     with pytest.raises(ConfigError, match=r"--stack 4: .*Start more workers, or leave --stack out"):
-        stack_of(config, Compute("cuda", "fp32"))
+        RunConfig(model="m", dataset="d", executor="slurm", stack=4)
 
 
 @pytest.mark.parametrize(
