@@ -59,9 +59,7 @@ def run(folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
     command += ["--data", arguments.data] if arguments.data else []
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    found = dict.fromkeys(
-        (f"{phase} {kind}" for phase in ("before", "training") for kind in ("own", "with files")), 0.0
-    )
+    found: dict[str, float] = {}
     training = 0.0
     while process.poll() is None:
         journal = next(folder.glob("runs/*/fits.jsonl"), None)
