@@ -71,7 +71,7 @@ def export(network: Network, input_shape: tuple[int, int], path: Path) -> tuple[
 def attempt(network: Network, F: int, T: int, time: bool, path: Path) -> str:
     """Export with a variable batch and, with `time`, a variable number of frames; check; say what it is."""
     module = Exported(network).eval()
-    frames = T or 150
+    frames = T or 64  # few: a recurrent layer is unrolled
     example = inputs(network, 3, F, frames)
     free: dict[int, Any] = {0: torch.export.Dim("batch", min=1, max=65536)}
     if time:
