@@ -9,8 +9,9 @@ nothing, need not be installed. Its overlap is 1.6 s less a nanosecond: 1.8 - 1.
 windows would start every 3199 samples instead of 3200.
 
 Both read the same files, from the page cache, in turn: one, then the other, every few files. A run is a pass over all
-files, its ratio that of the sums. Decoding is included. On 2 threads the reference has what its libraries make of them
-(BLAS), and we two files at a time. Utterances shorter than a window are left out, as the reference drops them.
+files, its ratio that of the sums. Decoding is included. On 2 cores we compute two files at a time, and the reference
+has what its libraries make of them, which is BLAS with two threads. As these wait for each other where cores are
+shared, it is measured with one as well. Utterances shorter than a window are left out, as the reference drops them.
 """
 # ruff: noqa: T201
 
@@ -102,18 +103,18 @@ def measure(options: argparse.Namespace) -> None:
         print(json.dumps({"seconds": seconds, "windows": windows, "unequal": unequal, "worst": worst}), flush=True)
 
 
-def runs(options: argparse.Namespace, threads: int) -> list[dict[str, Any]]:
-    """What `measure` prints, from a process that has so many cores and threads."""
-    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+def runs(options: argparse.Namespace, cores: int, blas: int) -> list[dict[str, Any]]:
+    """What `measure` prints, from a process that has so many cores and threads of BLAS."""
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(blas))
     data = [part for name, folder in options.data.items() for part in ("--data", f"{name}={folder}")]
-    own = ["--measure", str(threads), "--runs", str(options.runs), "--reference", str(options.reference)]
+    own = ["--measure", str(cores), "--runs", str(options.runs), "--reference", str(options.reference)]
     done = subprocess.run(
         [sys.executable, "-P", __file__, *own, *data], env=os.environ | limits, stdout=subprocess.PIPE, check=True
     )
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def show(threads: int, found: list[dict[str, Any]]) -> None:
+def show(what: str, found: list[dict[str, Any]]) -> None:
     """Print the ratios of each corpus and of all: median, and range over the runs."""
     spent = {name: np.array([run["seconds"][name] for run in found]) for name in found[0]["seconds"]}
     spent["all"] = np.sum(list(spent.values()), axis=0)  # (runs, 2, 2)
@@ -122,7 +123,7 @@ def show(threads: int, found: list[dict[str, Any]]) -> None:
         texts = [f"{median(r):5.1f} ({min(r):.1f} to {max(r):.1f})" for r in ratios.T]
         walls = np.median(seconds[..., 0], axis=0)
         print(
-            f"{threads} thread{'s' * (threads > 1):1}  {name:10} reference {walls[0]:6.1f} s, ours {walls[1]:5.1f} s; "
+            f"{what}  {name:10} reference {walls[0]:6.1f} s, ours {walls[1]:5.1f} s; "
             f"ratio of wall time {texts[0]}, of processor time {texts[1]}"
         )
 
@@ -168,8 +169,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reference", type=Path, required=True, help="folder of the reference, with its process.py")
     parser.add_argument("--data", type=named_folder, action="append", required=True, metavar="NAME=FOLDER")
-    parser.add_argument("--runs", type=int, default=5, help="passes over all files, per number of threads (default: 5)")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="(default: 1 2)")
+    parser.add_argument("--runs", type=int, default=5, help="passes over all files, per setting (default: 5)")
+    parser.add_argument("--cores", type=int, nargs="+", default=[1, 2], help="(default: 1 2)")
     parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)  # what it starts itself with
     options = parser.parse_args()
     options.data = dict(options.data)
@@ -179,13 +180,13 @@ def main() -> int:
         measure(options)
         return 0
     unequal = 0
-    for threads in options.threads:
-        found = runs(options, threads)
-        show(threads, found)
+    for cores, blas in [(n, blas) for n in options.cores for blas in sorted({1, n})]:
+        found = runs(options, cores, blas)
+        show(f"cores: {cores}, BLAS threads: {blas}", found)
         unequal += found[0]["unequal"]
         print(
-            f"           {found[0]['windows']} windows, {found[0]['unequal']} of which differ "
-            f"(rtol 1e-4, atol 1e-3); largest difference {found[0]['worst']:.1e}"
+            f"    {found[0]['windows']} windows, {found[0]['unequal']} of which differ (rtol 1e-4, atol 1e-3); "
+            f"largest difference {found[0]['worst']:.1e}"
         )
     reuse(options.data)
     return int(unequal > 0)
