@@ -136,12 +136,14 @@ def finish(axes: Axes, rows: Sequence[Row]) -> None:
     if group == "codec":
         axes.set_xscale("log", base=2)
         axes.minorticks_off()
+    if group not in FALLING:
+        strengths = sorted({0.0, *strengths})
     axes.set_xticks(strengths, [f"{s:g}" for s in strengths])
     if group in FALLING:
         axes.invert_xaxis()
     axes.set_xlabel(rows[0].unit, fontsize=7)
     if {r.name for r in rows} != {group}:
-        axes.legend(fontsize=5.5, frameon=False, loc="lower left", handlelength=1.2, borderpad=0, labelspacing=0.2)
+        axes.legend(fontsize=5.5, frameon=False, loc="best", handlelength=1.2, borderpad=0, labelspacing=0.2)
 
 
 def label_left(panels: Sequence[tuple[Axes, list[Row]]], text: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, recall_score
 
-from sertbench.scores import calibration, confusion, recalls, score, uar
+from sertbench.scores import adaptive_calibration, brier, calibration, confusion, recalls, score, uar
 
 C = 5
 
@@ -128,3 +128,23 @@ def test_a_calibrated_model_has_no_calibration_error_and_a_certain_mistake_is_fi
 def test_calibration_refuses_other_shapes():
     with pytest.raises(ValueError, match="expected"):
         calibration(np.ones((2, 2)) / 2, np.array([0, 1, 0]))
+
+
+def test_brier_is_the_squared_distance_from_the_truth():
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.0, 0.0, 1.0]])
+
+    assert brier(probabilities, np.array([0, 0])) == pytest.approx(((0.3**2 + 0.2**2 + 0.1**2) + 2) / 2)
+    assert brier(np.eye(3), np.arange(3)) == 0
+
+
+def test_adaptive_ece_has_bins_of_equally_many_utterances():
+    # 30 utterances in 15 bins of two: pairs of equal confidence, one of the two right.
+    confidence = np.repeat(np.linspace(0.6, 0.9, 15), 2)
+    y_true = np.tile([0, 1], 15)
+
+    found = adaptive_calibration(np.stack([confidence, 1 - confidence], 1), y_true)
+
+    assert found == pytest.approx(np.mean(np.linspace(0.6, 0.9, 15) - 0.5))
+    assert adaptive_calibration(np.array([[0.75, 0.25]] * 4), np.array([0, 0, 0, 1])) > 0
+    with pytest.raises(ValueError, match="expected"):
+        adaptive_calibration(np.ones((2, 2)) / 2, np.array([0, 1, 0]))

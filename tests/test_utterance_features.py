@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from threadpoolctl import threadpool_limits
 
 from sertbench import feature_spec, opensmile_features, utterance_features
 from sertbench.errors import AudioError, ConfigError
@@ -129,6 +130,15 @@ def test_another_version_of_the_extractor_is_another_key(monkeypatch):
     monkeypatch.setattr(utterance_features, "FUNCTIONALS_VERSION", utterance_features.FUNCTIONALS_VERSION + 1)
 
     assert cache_key(["a"], SPEC, None, None, "mono") != before
+
+
+def test_the_number_of_blas_threads_changes_no_value(corpus, tmp_path):
+    values = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            values.append(build(corpus[:2], tmp_path / str(threads)).functionals(np.arange(2)))
+
+    assert np.array_equal(*values)
 
 
 def test_a_file_that_gives_no_numbers_is_named(corpus, tmp_path, monkeypatch):
