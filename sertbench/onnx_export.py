@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,35 +57,50 @@ def export(network: Network, input_shape: tuple[int, int], path: Path) -> tuple[
     except ImportError as error:
         raise ConfigError(f"ONNX needs packages ({error}): `pip install 'sertbench[export]'`") from error
     F, T = input_shape
+    recurrent = any(isinstance(module, nn.RNNBase) for module in network.modules())
+    ways = [(traced, time) for traced in (False, True) for time in ((True, False) if T else (True,))]
     reason = ""
-    for time in (True, False) if T else (True,):
+    for traced, time in ways:
+        if recurrent and not traced:
+            continue  # it unrolls recurrent layers, frame by frame, for minutes and in vain
         try:
-            written = attempt(network, F, T, time, path)
+            written = attempt(network, F, T, time, path, traced=traced)
         except Exception as error:  # noqa: BLE001 - whatever the exporter cannot do, the rest is exported
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            reason = reason or reason_of(error)
             path.unlink(missing_ok=True)
         else:
             return written, ""
     return "", reason
 
 
-def attempt(network: Network, F: int, T: int, time: bool, path: Path) -> str:
-    """Export with a variable batch and, with `time`, a variable number of frames; check; say what it is."""
+def reason_of(error: BaseException) -> str:
+    """What the exporter could not do, in a line: the first cause, without colours."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().partition("\n")[0]
+    return f"torch's exporter fails ({type(error).__name__}: {text[:200]})"
+
+
+def attempt(network: Network, F: int, T: int, time: bool, path: Path, *, traced: bool) -> str:
+    """Export with a variable batch and, with `time`, a variable number of frames; check; say what it is.
+
+    `traced`: with torch's older exporter, which follows one example; the check has other sizes than that.
+    """
     module = Exported(network).eval()
     frames = T or 64  # few: a recurrent layer is unrolled
     example = inputs(network, 3, F, frames)
-    free: dict[int, Any] = {0: torch.export.Dim("batch", min=1, max=65536)}
-    if time:
-        free |= {2: torch.export.Dim("frames", min=8 if not T else 2, max=65536)}
-    shapes: tuple[dict[int, Any], ...] = (free,)
-    if takes_lengths(network):
-        shapes += ({0: free[0]},)
     names = ["features", "lengths"][: len(example)]
+    if traced:
+        free = {0: "batch", 2: "frames"} if time else {0: "batch"}
+        axes = {"features": free, "lengths": {0: "batch"}, "logits": {0: "batch"}}
+        how: dict[str, Any] = {"dynamo": False, "dynamic_axes": {k: axes[k] for k in (*names, "logits")}}
+    else:
+        batch = torch.export.Dim("batch", min=1, max=65536)
+        frames_axis = {2: torch.export.Dim("frames", min=2 if T else 8, max=65536)} if time else {}
+        shapes = ({0: batch, **frames_axis}, {0: batch})[: len(example)]
+        how = {"dynamo": True, "external_data": False, "dynamic_shapes": shapes, "verbose": False}
     with quiet():
-        torch.onnx.export(
-            module, example, str(path), input_names=names, output_names=["logits"], dynamo=True, external_data=False,
-            dynamic_shapes=shapes, verbose=False,
-        )  # fmt: skip
+        torch.onnx.export(module, example, str(path), input_names=names, output_names=["logits"], **how)
     cases = [(1, frames), (5, frames)] + [(2, frames + 37), (2, max(16, frames - 29))] * time
     worst = max(difference(module, path, inputs(network, B, F, n)) for B, n in cases)
     if not worst <= TOLERANCE:
