@@ -60,11 +60,6 @@ class Compute:
         device = resolve_device(device)
         return cls(device, resolve_precision(precision, device))
 
-    @property
-    def records(self) -> bool:
-        """Whether training steps are recorded (see `recording`)."""
-        return self.device == "cuda"
-
     def upload(self, values: np.ndarray) -> Tensor:
         """The values on the device, without waiting for what the device is at."""
         here = torch.from_numpy(values)
@@ -80,6 +75,7 @@ def settle(device: str) -> None:
     torch.set_num_threads(1)
     # As use_deterministic_algorithms, which would load a compiler that no fit uses.
     torch.set_deterministic_debug_mode("warn" if device == "cuda" else "error")
+    torch.backends.cudnn.allow_tf32 = False  # "fp32" on a row means it; products of matrices have no TF32 by default
     keep_freed_memory()
 
 

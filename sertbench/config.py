@@ -41,7 +41,7 @@ class RunConfig:
     precision: str = option("auto", "auto, fp32 or bf16")
     workers: int | None = option(None, "fits at the same time (default: one per CPU core, one on a GPU)", least=1)
     stack: int | None = option(
-        None, "fits that take turns in one process (default: as many as its GPU has room for, 1 on a CPU)", least=1
+        None, "fits that take turns in one process (default: 1); 0: as many as its GPU has room for", least=0
     )
     executor: str = option("auto", "auto (this machine), processes, dask or slurm")
     scheduler: str | None = option(None, "address of the Dask scheduler, for --executor dask")

@@ -71,10 +71,9 @@ class Plan:
     @property
     def stack(self) -> int | None:
         """How many fits take turns in a worker (see `turns`); None: as many as its GPU has room for."""
-        if self.config.stack is not None:
-            return self.config.stack
-        alone = self.config.executor in ("dask", "slurm") or self.workers > torch.cuda.device_count()
-        return 1 if alone or self.compute.device == "cpu" else None
+        asked = 1 if self.config.stack is None else self.config.stack
+        own_gpu = self.compute.device == "cuda" and self.workers <= torch.cuda.device_count()
+        return asked or (None if own_gpu else 1)
 
 
 def make(config: RunConfig, display: Display) -> Plan:

@@ -188,7 +188,12 @@ def refuse_broken_weights(network: Network, rate: float) -> None:
 
 def recording_of(network: Network, optimiser: torch.optim.Optimizer, compute: Compute) -> Recording | None:
     """The recorded step of a fit: where that is possible, and batches of windows alone, whose shape is always one."""
-    return Recording(network, optimiser, compute.device) if compute.records and not network.whole else None
+    return Recording(network, optimiser, compute.device) if recordable(compute) and not network.whole else None
+
+
+def recordable(compute: Compute) -> bool:
+    """Whether training steps are recorded (see `recording`): on a GPU that several fits share."""
+    return compute.device == "cuda" and turns.shared()
 
 
 def train_for(
@@ -208,7 +213,7 @@ def train_for(
     """
     network.to(compute.device)
     rng = np.random.default_rng(seed)
-    optimiser, schedule = make_optimiser(recipe, network, recordable=compute.records)
+    optimiser, schedule = make_optimiser(recipe, network, recordable=recordable(compute))
     recording = recording_of(network, optimiser, compute)
     weight = class_weights(recipe, part, network.model.n_classes, compute)
     done = checkpoint.load() if checkpoint else None
@@ -248,7 +253,7 @@ def train(
     """
     network.to(compute.device)
     rng = np.random.default_rng(seed)
-    optimiser, schedule = make_optimiser(recipe, network, recordable=compute.records)
+    optimiser, schedule = make_optimiser(recipe, network, recordable=recordable(compute))
     recording = recording_of(network, optimiser, compute)
     n_classes = network.model.n_classes
     weight = class_weights(recipe, train_part, n_classes, compute)

@@ -57,7 +57,7 @@ class Turns:
     def __init__(self, most: int = 1, device: str = "cpu", room: Room | None = None) -> None:
         self.limit = most if room is None else 1
         self.live = 0
-        self._most = most
+        self.most = most
         self._device = device
         self._room = room
         self._state = threading.Condition()
@@ -92,7 +92,7 @@ class Turns:
         if fits is not None:
             with self._state:
                 self._room = None
-                self.limit = max(1, min(fits, self._most))
+                self.limit = max(1, min(fits, self.most))
                 self._state.notify_all()
 
     def stop(self) -> None:
@@ -194,6 +194,12 @@ def away() -> Iterator[None]:
     else:
         with mine.turns.between(mine):
             yield
+
+
+def shared() -> bool:
+    """Whether this thread is one of several fits that may be at it in this process."""
+    mine = present()
+    return mine is not None and mine.turns.most > 1
 
 
 def crowded() -> bool:

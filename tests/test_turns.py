@@ -393,10 +393,12 @@ def test_those_who_wait_are_told_that_it_is_over() -> None:
     [
         ({}, 4, "cpu", 1),
         ({"stack": 3}, 4, "cpu", 3),
-        ({}, 1, "cuda", None),
+        ({"stack": 0}, 4, "cpu", 1),
+        ({}, 1, "cuda", 1),
+        ({"stack": 0}, 1, "cuda", None),
         ({"stack": 2}, 1, "cuda", 2),
-        ({}, 2, "cuda", None),
-        ({}, 3, "cuda", 1),  # several processes share a GPU already
+        ({"stack": 0}, 2, "cuda", None),
+        ({"stack": 0}, 3, "cuda", 1),  # several processes share a GPU already
         ({"stack": 2}, 3, "cuda", 2),
         ({"executor": "dask"}, 1, "cuda", 1),
         ({"executor": "dask", "stack": 1}, 1, "cpu", 1),
