@@ -61,8 +61,8 @@ class Audit:
         return UNUSABLE if "error" in found else WARNINGS if "warning" in found else CLEAN
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, with the names of all files concerned."""
-        return {"schema_version": 1, "status": self.status, **asdict(self)}
+        """Everything, with the names of all files concerned; of the corpus's folder its name alone, for publishing."""
+        return {"schema_version": 1, "status": self.status, **asdict(self), "root": Path(self.root).name}
 
 
 def audit(
