@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from sertbench import bundle, files, leaderboard
+from sertbench import bundle, leaderboard
 from sertbench.bundles import Bundles
 from sertbench.cross_corpus import corpus_of
 from sertbench.errors import BundleError, StorageError
@@ -82,19 +82,8 @@ def rows_of(run: Mapping[str, Any], folder: Path) -> list[Row]:
                 "precision": run["compute"]["precision"],
                 "n_params": model["n_parameters"],
                 "features_licence": run.get("features", {}).get("licence", ""),
+                **leaderboard.provenance(run, folder),
                 "row_id": f"{run['row_id']}-{test}",
-                "date_utc": run["date_utc"],
-                "bundle": folder.name,
-                "schema_version": run["schema_version"],
-                "sertbench_version": run["environment"]["sertbench"],
-                "git_sha": run["environment"]["git_sha"],
-                "dirty": run["environment"]["git_dirty"],
-                **{name: run["environment"][name] for name in ("python", "torch", "os")},
-                "corpus_manifest_sha256": corpus["manifest_sha256"],
-                "protocol_sha256": protocol["sha256"],
-                "model_code_sha256": model["source_sha256"],
-                "predictions_sha256": run["files"]["predictions.parquet"],
-                "run_json_sha256": files.sha256(folder / "run.json"),
             }
         )
     return found

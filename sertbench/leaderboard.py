@@ -112,21 +112,30 @@ def row_of(run: Mapping[str, Any], folder: Path) -> Row:
         **{name: run["timing"][name] for name in ("train_seconds_per_fit", "wall_seconds")},
         "predict_rtf": f"{run['timing']['predict_rtf']:.5f}",
         "batch_parts_max": max(fit.get("batch_parts", 1) for fit in run["fits"]) if run.get("fits") else 1,
+        **provenance(run, folder),
+        "optuna": run["environment"]["optuna"],
+        "excluded_sha256": corpus.get("excluded_sha256"),
+        "licence": corpus["licence"],
+    }
+
+
+def provenance(run: Mapping[str, Any], folder: Path) -> Row:
+    """The cells of any board that say which run, code and data a row is from."""
+    environment = run["environment"]
+    return {
         "row_id": run["row_id"],
         "date_utc": run["date_utc"],
         "bundle": folder.name,
         "schema_version": run["schema_version"],
-        "sertbench_version": run["environment"]["sertbench"],
-        "git_sha": run["environment"]["git_sha"],
-        "dirty": run["environment"]["git_dirty"],
-        **{name: run["environment"][name] for name in ("python", "torch", "optuna", "os")},
-        "corpus_manifest_sha256": corpus["manifest_sha256"],
-        "excluded_sha256": corpus.get("excluded_sha256"),
-        "protocol_sha256": protocol["sha256"],
-        "model_code_sha256": model["source_sha256"],
+        "sertbench_version": environment["sertbench"],
+        "git_sha": environment["git_sha"],
+        "dirty": environment["git_dirty"],
+        **{name: environment[name] for name in ("python", "torch", "os")},
+        "corpus_manifest_sha256": run["corpus"]["manifest_sha256"],
+        "protocol_sha256": run["protocol"]["sha256"],
+        "model_code_sha256": run["model"]["source_sha256"],
         "predictions_sha256": run["files"]["predictions.parquet"],
         "run_json_sha256": files.sha256(folder / "run.json"),
-        "licence": corpus["licence"],
     }
 
 

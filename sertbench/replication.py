@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sertbench import bundle, files, leaderboard
+from sertbench import bundle, leaderboard
 from sertbench.bundles import Bundles
 from sertbench.claim import SCORES
 from sertbench.errors import BundleError, StorageError
@@ -109,20 +109,8 @@ def row_of(run: Mapping[str, Any], folder: Path, honest: Mapping[str, Any] | Non
         "device": run["compute"]["device"],
         "precision": run["compute"]["precision"],
         "train_seconds_per_fit": run["timing"]["train_seconds_per_fit"],
-        "row_id": run["row_id"],
-        "date_utc": run["date_utc"],
-        "bundle": folder.name,
-        "schema_version": run["schema_version"],
-        "sertbench_version": run["environment"]["sertbench"],
-        "git_sha": run["environment"]["git_sha"],
-        "dirty": run["environment"]["git_dirty"],
-        **{name: run["environment"][name] for name in ("python", "torch", "os")},
+        **leaderboard.provenance(run, folder),
         "claim_sha256": claim["sha256"],
-        "corpus_manifest_sha256": corpus["manifest_sha256"],
-        "protocol_sha256": run["protocol"]["sha256"],
-        "model_code_sha256": model["source_sha256"],
-        "predictions_sha256": run["files"]["predictions.parquet"],
-        "run_json_sha256": files.sha256(folder / "run.json"),
     }
     return {**row, **honest_cells(row, honest)}
 
