@@ -56,6 +56,8 @@ def split_table(split: Split) -> pd.DataFrame:
 
 def audio_table(manifest: Manifest) -> pd.DataFrame:
     """One row per utterance: utterance, audio_sha256."""
+    import pandas as pd
+
     ids = [u.id for u in manifest.utterances]
     return pd.DataFrame({"utterance": ids, "audio_sha256": list(manifest.audio_sha256)})
 
