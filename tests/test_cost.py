@@ -37,6 +37,7 @@ def plan(tmp_path, monkeypatch):
     CALLS.clear()
     return SimpleNamespace(
         recipe=Net.recipe,
+        base_choice={},
         model=SimpleNamespace(name="net", spec="net"),
         manifest=SimpleNamespace(classes=("a", "b"), seconds=(1.0, 2.0)),
         compute=Compute("cpu", "fp32"),

@@ -12,11 +12,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sertbench import plugins
+from sertbench.feature_spec import pooled
 from sertbench.model import NeuralModel
 from sertbench.testing_sounds import inputs, trained
 
 CLASSES = {name: plugins.load_model(name).cls for name in plugins.names("models")}
-WHOLE = [name for name, cls in CLASSES.items() if issubclass(cls, NeuralModel) and cls.recipe.window is None]
+WHOLE = [
+    name
+    for name, cls in CLASSES.items()
+    if issubclass(cls, NeuralModel) and cls.recipe.window is None and not pooled(cls.recipe.features)
+]  # pooled: one item of one size for each utterance
 LONGEST = 40  # frames
 
 

@@ -23,6 +23,7 @@ from sertbench.network import Part, build
 from sertbench.optimisation import make_optimiser
 from sertbench.recording import Recording
 from sertbench.training import Fitted, train, train_for
+from sertbench.turns import Turns
 
 CPU = Compute("cpu", "fp32")
 F, T = 6, 8
@@ -95,7 +96,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Recording]:
         found.append(Recording(network, optimiser, compute.device, emulated))
         return found[-1]
 
-    monkeypatch.setattr(Compute, "records", property(lambda _: True))
+    monkeypatch.setattr(training, "recordable", lambda _: True)
     monkeypatch.setattr(training, "recording_of", of)
     return found
 
@@ -157,7 +158,7 @@ def test_the_fit_on_a_gpu_is_that_on_a_cpu_but_for_rounding(made: list[Recording
     """There the optimiser is a fused one, with its rate on the device."""
     recorded = fit(RECIPE)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Compute, "records", property(lambda _: False))
+        patch.setattr(training, "recordable", lambda _: False)
         plain = step_by_step(RECIPE)
 
     for one, two in zip(recorded.history, plain.history, strict=True):
@@ -194,7 +195,7 @@ def test_a_replay_that_is_not_the_step_is_noticed_and_not_used(part: str) -> Non
         return Recording(network, optimiser, compute.device, forgetful(part))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Compute, "records", property(lambda _: True))
+        patch.setattr(training, "recordable", lambda _: True)
         patch.setattr(training, "recording_of", of)
         recorded = fit(RECIPE)
         patch.setattr(training, "recording_of", lambda *_: None)
@@ -234,13 +235,17 @@ def test_a_recorded_fit_goes_on_from_its_checkpoint(made: list[Recording], tmp_p
     assert [name for name, values in whole.items() if not torch.equal(values, resumed[name])] == []
 
 
-def test_only_windows_on_a_gpu_are_recorded() -> None:
+def test_only_windows_on_a_gpu_that_fits_share_are_recorded() -> None:
     network = build(Small, {}, RECIPE, Noise(), TRAIN.items, (F, T), 2, 0)
     optimiser, gpu = make_optimiser(RECIPE, network)[0], Compute("cuda", "fp32")
-    assert training.recording_of(network, optimiser, CPU) is None
-    assert isinstance(training.recording_of(network, optimiser, gpu), Recording)
-    network.whole = True
-    assert training.recording_of(network, optimiser, gpu) is None
+    assert training.recording_of(network, optimiser, gpu) is None  # a fit by itself is trained as it is
+    with Turns(1).member():
+        assert training.recording_of(network, optimiser, gpu) is None
+    with Turns(2).member():
+        assert training.recording_of(network, optimiser, CPU) is None
+        assert isinstance(training.recording_of(network, optimiser, gpu), Recording)
+        network.whole = True
+        assert training.recording_of(network, optimiser, gpu) is None
 
 
 def test_own_values_are_told_apart() -> None:
