@@ -7,10 +7,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 
-from sertbench import bundle, cross, cross_board, cross_corpus, leaderboard, plugins, verify
+from sertbench import cross, cross_board, cross_corpus, leaderboard, plugins, verify
 from sertbench.bundles import Bundles
 from sertbench.cli import main
 from sertbench.corpus import LabelSet, Manifest, Utterance
@@ -279,7 +280,7 @@ def test_a_matrix_has_a_row_per_cell_on_a_board_of_its_own(here: Path) -> None:
 def test_the_test_corpus_had_no_part_in_any_choice(here: Path) -> None:
     for run, folder in cross_board.oldest_first(Bundles.of(here / "runs", here)):
         if run["cross"]["kind"] == "cross":
-            split = json.loads(bundle.pd.read_parquet(folder / "split.parquet").to_json(orient="records"))
+            split = json.loads(pd.read_parquet(folder / "split.parquet").to_json(orient="records"))
             corpora = {
                 role: {r["utterance"].split("/")[0] for r in split if r["role"] == role}
                 for role in ("train", "val", "test")
