@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 import soundfile
 
 PROGRAM = """
@@ -47,6 +48,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 def test_a_store_larger_than_the_memory_it_may_take_is_computed_and_read(tmp_path):
     noise = np.random.default_rng(0).standard_normal(20 * 16_000).astype(np.float32) * 0.1
     soundfile.write(tmp_path / "long.wav", noise, 16_000)

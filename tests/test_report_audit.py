@@ -60,7 +60,7 @@ def write(path: Path, audit: Audit, **changes: Any) -> None:
 
 def test_an_audit_is_read_as_it_was_written(tmp_path: Path) -> None:
     write(tmp_path / "one.json", FOUND)
-    assert report_audit.read(tmp_path / "one.json") == FOUND
+    assert report_audit.read(tmp_path / "one.json") == replace(FOUND, root="one")  # of its folder the name alone
 
 
 def test_what_the_command_writes_stands_on_the_page(tmp_path: Path, made_bundle, capsys) -> None:
