@@ -18,7 +18,6 @@ from sertbench import bundle, files, verify
 from sertbench.bundles import Bundles
 from sertbench.errors import BundleError, few
 
-KEPT = ("predictions.parquet", "split.parquet", "activations.parquet", bundle.EXCLUSIONS)  # as they are
 SPOKEN = ("config", "environment", "failures", "model")  # parts of run.json that may name folders of the machine
 ABSOLUTE = re.compile(r"(?:(?<![\w./~-])~?/|(?<!\w)[A-Za-z]:\\)[\w.~-]+[\\/]")  # /a/..., ~/a/..., C:\a\...
 
@@ -45,8 +44,8 @@ def publish(folder: Path, bundles: Bundles) -> Path:
     (target / "run.json").unlink(missing_ok=True)
     config = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
     files.write_text(target / "config.toml", tomli_w.dumps(public(config)))
-    for name in KEPT:
-        if name in run["files"]:
+    for name in run["files"]:  # `verify` has compared them with their hashes
+        if name != "config.toml" and bundle.is_file_name(name):
             files.write(target / name, partial(shutil.copyfile, folder / name))
     bundle.save_run(target, {**run, "files": {name: files.sha256(target / name) for name in run["files"]}})
     return target

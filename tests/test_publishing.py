@@ -24,6 +24,8 @@ def speak(folder: Path, **config: Any) -> None:
     run = bundle.load_run(folder)
     toml = (folder / "config.toml").read_text() + "".join(f"{k} = {json.dumps(v)}\n" for k, v in config.items())
     (folder / "config.toml").write_text(toml)
+    (folder / "audio.parquet").write_bytes(b"which audio was in it")
+    run["files"]["audio.parquet"] = files.sha256(folder / "audio.parquet")
     run["config"] |= config
     run["environment"]["command"] = f"sertbench run --data {config['data']} --config /home/ada/my/grid.toml --seeds 2"
     run["files"]["config.toml"] = files.sha256(folder / "config.toml")
@@ -52,7 +54,8 @@ def test_a_published_board_verifies_without_the_runs_and_names_no_folder(root: P
     public = root / "boards" / "bundles" / rows[0]["bundle"]
     assert bundle.load_run(public)["environment"]["command"] == "sertbench run --config grid.toml --seeds 2"
     assert tomllib.loads((public / "config.toml").read_text())["model"] == "strong"
-    assert {p.name for p in public.iterdir()} == {"run.json", "config.toml", "predictions.parquet", "split.parquet"}
+    kept = {"run.json", "config.toml", "predictions.parquet", "split.parquet", "audio.parquet"}
+    assert {p.name for p in public.iterdir()} == kept
 
 
 def test_a_synthetic_corpus_is_left_out_and_refused_by_name(root: Path, capsys) -> None:
