@@ -328,12 +328,15 @@ def test_turns_go_round_and_each_has_its_own_random_numbers() -> None:
     log: list[tuple[str, float]] = []
     torch.manual_seed(7)
     outside = torch.get_rng_state()
-    gate = threading.Barrier(3)
+    gate, there = threading.Barrier(3), set()
 
     def work(name: str, report: Any) -> list[float]:
         torch.manual_seed(ord(name))
         with turns.away():
             gate.wait()
+        there.add(name)
+        while len(there) < 3:  # a thread that the system held back is not waiting for its turn yet
+            turns.pause()
         drawn = []
         for _ in range(4):
             turns.pause()
