@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sertbench import audio
-from sertbench.audit_copies import Course, course
+from sertbench.courses import Course, course
 from sertbench.errors import AudioError
 
 SILENT = (
