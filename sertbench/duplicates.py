@@ -115,7 +115,7 @@ def near_copies(
     seconds: Sequence[float],
     channel: str,
 ) -> list[tuple[int, int]]:
-    """Pairs of positions i < j, ascending, of files whose audio is nearly the same, but not the same by its hash.
+    """Pairs of positions i < j, ascending, of files whose audio is nearly the same, or the same and not silent.
 
     Raises AudioError for a file that cannot be read any more.
     """
@@ -127,7 +127,9 @@ def near_copies(
     found = near_duplicates(
         [courses[k] for k in first], [seconds[k] for k in first], lambda n: audio.load(paths[first[n]], channel)
     )
-    return sorted((min(p), max(p)) for a, b, _ in found for p in itertools.product(same[a], same[b]))
+    pairs = {(min(p), max(p)) for a, b, _ in found for p in itertools.product(same[a], same[b])}
+    sounding = [group for group in same if courses[group[0]].any()]
+    return sorted(pairs.union(*(itertools.combinations(group, 2) for group in sounding)))
 
 
 def _best_agreement(a: Fingerprint, b: Fingerprint, shift: int) -> float:

@@ -9,7 +9,10 @@ between their pictures makes a candidate, at the shift that lays one on the othe
 
 The keys are in the manner of Haitsma & Kalker (ISMIR 2002), with terms in place of differences.
 
-@@CALIBRATION@@
+Calibration. Of 1,792 copies of 100 EMO-DB and RAVDESS clips (mp3, ogg, opus, mu-law, 8 to 48 kHz, 20 dB less, noise 30 dB
+down, cuts of up to 0.5 s between frames, silence around) none was lost, with one similar piece or with the two
+that are asked for; at a `SIMILAR` of 0.9 none either, at 0.93 three. Of 355 parts of 0.6 to 1.1 s, cut by up to a third
+once more, 14 were lost: such clips have few pieces.
 """
 
 from __future__ import annotations
@@ -37,6 +40,8 @@ SOUND = 0.6  #         share of a piece's steps that are more than QUIET above t
 QUIET = 3.0  #         dB
 LEAST = 2.0  #         dB, root mean square, by which a piece varies over time
 SIMILAR = 0.88
+SHORT = 1.2  #         seconds: shorter clips have few pieces, and those beside one another are taken too
+VOTES = 2  #           similar pieces at one shift, to a step, that longer clips share
 # Of EMO-DB and RAVDESS: the first two principal components of the bands, and the root mean square in dB of each term.
 LOUDNESS, TILT = (0.464, 0.665, 0.586), (-0.810, 0.050, 0.584)
 SPREAD = (
@@ -80,7 +85,14 @@ def candidates(
         lambda first: _similar(pieces, edges[first : first + _TOGETHER + 1], durations),
         range(0, len(edges) - 1, _TOGETHER) if len(order) else (),
     )
-    return _split(np.unique(np.concatenate([np.zeros(0, np.int64), *found])), len(courses))
+    places, votes = np.unique(np.concatenate([np.zeros(0, np.int64), *found]), return_counts=True)
+    i, j, shift = _split(places, len(courses))
+    neighbours = np.flatnonzero(np.diff(places) == 1)  # the next place is the same pair, a step later
+    beside = np.zeros_like(votes)
+    beside[neighbours] = votes[neighbours + 1]
+    beside[neighbours + 1] = np.maximum(beside[neighbours + 1], votes[neighbours])
+    told = (votes + beside >= VOTES) | (np.minimum(durations[i], durations[j]) < SHORT)
+    return i[told], j[told], shift[told]
 
 
 @memoise
@@ -117,7 +129,8 @@ def _pieces(courses: Sequence[Course], number: int) -> _Pieces:
         terms[first, half] = here = here / (UNITS * _SPREADS)
         reliable[first, half] = np.abs(here[:, _KEY]).min(1) * varied
     far = reliable.ravel()
-    peaks = np.flatnonzero((far > 0) & (far >= scipy.ndimage.maximum_filter1d(far, 5)))
+    short = np.repeat(lengths[owner[: max(starts, 0)]] < SHORT / STEP, 2)
+    peaks = np.flatnonzero((far > 0) & (short | (far >= scipy.ndimage.maximum_filter1d(far, 5))))
     peaks = peaks[np.lexsort((-far[peaks], owner[peaks // 2]))]
     clip = owner[peaks // 2]
     rank = np.arange(len(peaks)) - np.searchsorted(clip, clip)
@@ -145,7 +158,8 @@ def _similar(pieces: _Pieces, edges: Ints, durations: npt.NDArray[np.float64]) -
         for top, left in itertools.combinations_with_replacement(range(start, stop, _ROWS), 2):
             rows, columns = slice(top, min(top + _ROWS, stop)), slice(left, min(left + _ROWS, stop))
             some, others = (pieces.picture[part].astype(np.float32) for part in (rows, columns))
-            one, other = np.nonzero(some @ others.T >= SIMILAR)
+            alike = some @ others.T >= SIMILAR
+            one, other = np.nonzero(np.triu(alike, 1) if top == left else alike)
             one, other = one + top, other + left
             swapped = pieces.clip[one] > pieces.clip[other]
             one, other = np.where(swapped, other, one), np.where(swapped, one, other)
@@ -155,7 +169,7 @@ def _similar(pieces: _Pieces, edges: Ints, durations: npt.NDArray[np.float64]) -
             common = np.minimum(a, b + later) - np.maximum(0, later)
             near = (i < j) & (np.abs(later) <= MAX_CUT + STEP) & (np.abs(a - b) <= 2 * MAX_CUT)
             near &= common >= MIN_OVERLAP * np.maximum(a, b) - 2 * STEP
-            found.append(np.unique(_joined(i[near], j[near], shift[near] >> 1, len(durations))))
+            found.append(_joined(i[near], j[near], shift[near] >> 1, len(durations)))
     return np.concatenate(found)
 
 
