@@ -138,6 +138,9 @@ def test_calm_is_not_neutral_and_excited_is_not_happy_unless_the_user_says_so() 
         cross_corpus.read_merges(["clam=neutral"], [p.label_set for p in parts])
     with pytest.raises(ConfigError, match="expected ONE=OTHER"):
         cross_corpus.read_merges(["calm"], [p.label_set for p in parts])
+    for chain in (["calm=neutral", "neutral=angry"], ["calm=neutral", "neutral=calm"], ["calm=calm"]):
+        with pytest.raises(ConfigError, match="Name the emotion"):
+            cross_corpus.read_merges(chain, [p.label_set for p in parts])
 
 
 def test_every_class_of_every_built_in_corpus_stands_for_itself_or_a_known_name() -> None:
