@@ -84,7 +84,8 @@ def hub_id(config: ModelConfig) -> str:
 def use(config: ModelConfig, onnx: str, no_onnx: str) -> str:
     """What to type."""
     extra = "" if config.plugin else " --model FILE.py"
-    example = f"    pip install 'sertbench[export]'\n    sertbench predict FOLDER file.wav{extra}"
+    needed = "export,ssl" if config.needs_checkpoint else "export"
+    example = f"    pip install 'sertbench[{needed}]'\n    sertbench predict FOLDER file.wav{extra}"
     recipe = config.members[0].recipe
     heard = "whole utterances" if recipe.window is None else f"windows of {recipe.window} s every {recipe.hop} s"
     assert recipe.features is not None, "models without features are not exported"
@@ -123,19 +124,18 @@ def checkpoint(config: ModelConfig) -> list[str]:
 def onnx_input(features: Features) -> str:
     """What the ONNX file is given, in words."""
     if isinstance(features, WaveformSpec):
-        level = ", each window brought to mean 0 and variance 1" if features.normalise else ""
-        return f"`features` (batch, 1, samples), the waveform at 16 kHz{level},"
-    if isinstance(features, SslSpec) and features.kind == "ssl":
-        rows = f"mean and standard deviation over time of the checkpoint's {features.hidden} hidden units"
-        return (
-            f"`features` (batch, {features.rows}, {len(features.chosen)}), before normalisation: {rows}, a column for "
-            "each layer; the encoder, which computes them from audio, is not in it,"
-        )
+        level = " (each window brought to mean 0 and variance 1)" if features.normalise else ""
+        return f"`features` (batch, 1, samples), the waveform at 16 kHz{level}"
     if isinstance(features, SslSpec):
+        first, *_, last = (features.chosen[0], *features.chosen)
+        layers = f"layer {first}" if first == last else f"layers {first} to {last} in this order"
+        shape, what = f"{features.rows}, frames", f"{features.hidden} hidden units of {layers}, 50 frames per second"
+        if features.kind == "ssl":
+            shape = f"{features.rows}, {len(features.chosen)}"
+            what = f"mean and deviation over time of {features.hidden} hidden units, a column per layer, {layers}"
         return (
-            f"`features` (batch, {features.rows}, frames), before normalisation: the checkpoint's {features.hidden} "
-            f"hidden units of {len(features.chosen)} layers, 50 frames per second; the encoder, which computes them "
-            "from audio, is not in it,"
+            f"`features` (batch, {shape}) before normalisation, hidden states of the checkpoint ({what}; the encoder, "
+            "which computes them from audio, is not in it)"
         )
     return "`features` (batch, rows, frames) before normalisation"
 
