@@ -43,7 +43,7 @@ def located(features: Features | None, source: str, place: str = "", asked: str 
         if found.sha256 == features.sha256:
             return replace(found, checkpoint=features.checkpoint)
         wrong = wrong or another(where, found)
-    gone = dict.fromkeys(place for place in places if place != features.checkpoint)
+    gone = dict.fromkeys(Path(place).expanduser().resolve() for place in places if place != features.checkpoint)
     absent = ", which is not at hand" + "".join(f"; it is not in {folder} any more" for folder in gone)
     raise ConfigError(sentence(features, source, wrong or absent))
 
