@@ -47,11 +47,12 @@ def write_bundle(
     trials: int = 0,
     date: str = "2026-01-01T00:00:00+00:00",
     folder: str = "",
+    prefix: str = "",
     changes: dict[str, dict[str, Any]] | None = None,
     **more: Any,
 ) -> Path:
-    """`changes` replaces entries of run.json's sections, `more` adds sections."""
-    split = made_split()
+    """`prefix` begins utterance ids, `changes` replaces entries of run.json's sections, `more` adds sections."""
+    split = made_split(prefix)
     predictions = drawn_predictions(split, classes, accuracy, draw, seeds)
     config = RunConfig(model=model, dataset=corpus, trials=trials, seeds=seeds)
     row_id = f"{sum(map(ord, model + corpus)) * 7919 + draw * 31 + trials:010x}"
@@ -119,9 +120,9 @@ def environment() -> dict[str, Any]:
     return bundle.environment()
 
 
-def made_split() -> Split:
+def made_split(prefix: str = "") -> Split:
     """Three folds of two speakers each; the next fold's speakers validate."""
-    ids = tuple(f"{s}{i:02d}" for s in SPEAKERS for i in range(PER_SPEAKER))
+    ids = tuple(f"{prefix}{s}{i:02d}" for s in SPEAKERS for i in range(PER_SPEAKER))
     pairs = [tuple(range(2 * k * PER_SPEAKER, 2 * (k + 1) * PER_SPEAKER)) for k in range(3)]
     folds = (Fold(str(k + 1), pairs[(k + 2) % 3], pairs[(k + 1) % 3], pairs[k]) for k in range(3))
     return Split("pairs/1", ids, tuple(folds))
@@ -144,7 +145,7 @@ def drawn_predictions(split: Split, classes: tuple[str, ...], accuracy: float, d
                     "utterance": split.ids,
                     "fold": [fold_of[i] for i in range(len(targets))],
                     "seed": seed,
-                    "speaker": [i[0] for i in split.ids],
+                    "speaker": [i[-3] for i in split.ids],
                     "style": "",
                     "target": targets,
                     "epoch": 3,

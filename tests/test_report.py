@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from sertbench import bundle, leaderboard, report, report_gather, report_view, run_details, svg
+from sertbench import bundle, leaderboard, report, report_cross, report_gather, report_view, run_details, svg
 from sertbench.cli import main
 from sertbench.errors import ConfigError, StorageError
 from sertbench.leaderboard import text_of
@@ -89,12 +89,37 @@ def made(tmp_path_factory, made_bundle) -> Path:
     made_bundle(runs, UP, IMAGE, 0.5, 7, folder="up")
     made_bundle(runs, "strong", "toy", 0.8, 8, changes={"corpus": {"synthetic": True}}, seeds=1)
     gone = made_bundle(runs, "gone", "two", 0.8, 9)
+    crossed(made_bundle, runs)
     made_bundle(runs, "strong", "two", 0.8, 10)
     arguments = ["--runs", str(runs), "--leaderboards", str(root / "boards")]
     assert main(["leaderboard", *arguments]) == 0
     shutil.rmtree(gone)
     assert main(["report", *arguments, "--out", str(root / "report")]) == 0
     return root
+
+
+MAPPING = {
+    "one": {
+        "label_set": "4class",
+        "classes": {"angry": ["anger"], "happy": ["joy"], "sad": ["sad"]},
+        "left_out": [SCRIPT],
+    },
+    IMAGE: {"label_set": UP, "classes": {"angry": ["angry"], "happy": ["happy"], "sad": [QUOTES]}, "left_out": []},
+}
+
+
+def crossed(made_bundle, runs: Path) -> None:
+    """Runs across two corpora, one of a hostile name: a whole matrix of one model, and parts of others."""
+    wanted = [("plain", "one", "one", 0), ("plain", IMAGE, IMAGE, 0), ("plain", "one", IMAGE, 0),
+              ("plain", IMAGE, "one", 0), (SCRIPT, "one", IMAGE, 0), ("plain", "one", IMAGE, 5)]  # fmt: skip
+    for k, (model, train, test, trials) in enumerate(wanted):
+        names = list(dict.fromkeys((train, test)))
+        cross = {"kind": "within" if train == test else "cross", "train": [train], "test": [test],
+                 "mapping": {name: MAPPING[name] for name in names}}  # fmt: skip
+        made_bundle(
+            runs / "cross", model, "+".join(names), 0.9 - k / 10, 20 + k, trials=trials, folder=f"c{k}", kind="cross",
+            cross=cross, prefix="" if train == test else f"{test}/",
+        )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -104,13 +129,13 @@ def pages(made: Path) -> list[Page]:
 
 def rows_of(made: Path) -> dict[str, dict[str, str]]:
     """All rows of the CSVs by their id."""
-    found = [row for path in (made / "boards").glob("*.csv") for row in leaderboard.read(path)]
+    found = [row for path in leaderboard.tables(made / "boards").values() for row in leaderboard.read(path)]
     return {row["row_id"]: row for row in found}
 
 
-def shown(cell: str) -> str:
+def shown(cell: str, name: str = "") -> str:
     """How a cell of the CSV stands on a page."""
-    return cell or "–"
+    return "–" if not cell or (name == "n_params" and cell == "0") else cell
 
 
 def test_every_number_of_every_board_is_the_csvs(made: Path, pages: list[Page]) -> None:
@@ -133,7 +158,7 @@ def test_every_number_of_every_board_is_the_csvs(made: Path, pages: list[Page]) 
             ends = [span["text"] for span in below(cells["interval"], "span")]
             assert ends == [row["uar_ci95_lo"], row["uar_ci95_hi"]]
             for key in set(heads) - {"model", "interval"}:
-                assert cells[key]["text"].replace(",", "") == shown(row[key]), key
+                assert cells[key]["text"].replace(",", "") == shown(row[key], key), key
                 walked += 1
     assert not left, "each row of the CSVs is shown once"
     assert walked == 13 * len(rows_of(made))
@@ -151,7 +176,8 @@ def test_every_number_of_a_runs_page_is_the_csvs_or_follows_from_the_predictions
         marked = {e["at"]["data-col"]: e["text"] for e in page.elements if "data-col" in e["at"]}
         row = rows[marked["row_id"]]
         seen.add(row["row_id"])
-        assert {name: shown(row[name]) for name in marked} == marked
+        marked["n_params"] = marked["n_params"].replace(",", "")
+        assert {name: shown(row[name], name) for name in marked} == marked
         folder = made / "runs" / row["bundle"]
         run = bundle.load_run(folder)
         predictions = bundle.load_predictions(folder, run)
@@ -175,6 +201,135 @@ def table(page: Page, name: str) -> dict[str, str]:
     """First two columns of a table."""
     (found,) = page.all("table", id=name)
     return {below(tr, "th")[0]["text"]: below(tr, "td")[0]["text"] for tr in below(found, "tr")[1:]}
+
+
+def test_every_number_of_the_cross_corpus_page_is_the_csvs(made: Path, pages: list[Page]) -> None:
+    page = next(p for p in pages if p.path.name == "cross.html")
+    rows = {r["row_id"]: r for r in leaderboard.parsed(made / "boards" / "cross.csv")}
+    within = {(r["model"], r["test"]): r["uar_pooled_mean"] for r in rows.values() if r["kind"] == "within"}
+    assert len(rows) == 6
+    (listed,) = page.all("table", class_="rows sortable")
+    heads = [th["at"]["data-col"] for th in below(below(listed, "thead")[0], "th")]
+    seen = []
+    for tr in below(listed, "tr")[1:]:
+        row = rows[tr["at"]["data-row"]]
+        seen.append(row["row_id"])
+        cells = dict(zip(heads, [e for e in tr["inside"] if e["tag"] in ("td", "th")], strict=True))
+        assert [span["text"] for span in below(cells["interval"], "span")] == [row["uar_ci95_lo"], row["uar_ci95_hi"]]
+        beside = within.get((row["model"], row["test"]), "–") if row["hpo_trials"] == "0" else "–"
+        assert cells["within"]["text"] == ("itself" if row["kind"] == "within" else beside)
+        assert cells["model"]["text"].startswith(row["model"])
+        for key in set(heads) - {"interval", "within", "model", "bundle"}:
+            assert cells[key]["text"] == shown(row[key]), key
+        with zipfile.ZipFile(made / "report" / below(cells["bundle"], "a")[0]["at"]["href"]) as archive:
+            (name,) = [n for n in archive.namelist() if n.endswith("run.json")]
+            assert archive.read(name) == (made / "runs" / "cross" / row["bundle"] / "run.json").read_bytes()
+    assert sorted(seen) == sorted(rows), "each row of the CSV is shown once"
+    walked = set()
+    for matrix in page.all("table", class_="crossing"):
+        tests = [th["text"] for th in below(below(matrix, "thead")[0], "th")][1:]
+        for tr in below(matrix, "tr")[1:]:
+            train = below(tr, "th")[0]["text"]
+            for test, td in zip(tests, below(tr, "td"), strict=True):
+                if td["text"] == "–":
+                    continue
+                row = rows[td["at"]["data-row"]]
+                walked.add(row["row_id"])
+                assert (row["train"], row["test"]) == (train, test)
+                assert below(td, "strong")[0]["text"] == row["uar_pooled_mean"]
+                assert below(td, "span")[0]["text"] == f"{row['uar_ci95_lo']}–{row['uar_ci95_hi']}"
+                own = within.get((row["model"], test)) if row["hpo_trials"] == "0" else None
+                said = "within" if row["kind"] == "within" else f"within: {own}" if own else None
+                assert [em["text"] for em in below(td, "em")] == [said] * bool(said) + ["alarm"] * bool(row["alarms"])
+    assert walked == set(rows)
+    said = [li["text"] for li in below(page.all("ul", class_="mapping")[0], "li")]
+    assert {part for r in rows.values() for part in r["label_mapping"].split(" | ")} == set(said)
+    assert len(page.all("ul", class_="mapping")) == 1, "one set of classes, one reading of the labels"
+
+
+def cross_row(row_id: str, train: str, test: str, mapping: str, **more: str) -> report_cross.Crossed:
+    kind = "within" if train == test else "cross"
+    row = {"row_id": row_id, "train": train, "test": test, "label_mapping": mapping, "classes": "a b", "kind": kind}
+    row |= {"date_utc": row_id, "model": "cnn", "uar_pooled_mean": row_id, **more}
+    return report_cross.Crossed(row, None)
+
+
+def test_rows_stand_side_by_side_only_if_their_labels_mean_the_same() -> None:
+    rows = [
+        cross_row("1", "x", "x", "x (s): a = a, b = b"),
+        cross_row("2", "y", "y", "y (s): a = a, b = b; without calm"),
+        cross_row("3", "y", "y", "y (s): a = a, b = b or calm"),
+        cross_row("4", "x", "y", "x (s): a = a, b = b | y (s): a = a, b = b; without calm"),
+        cross_row("5", "x", "y", "x (s): a = a, b = b | y (s): a = a, b = b or calm"),
+        cross_row("6", "z", "z", "z (s): a = a, c = c", classes="a c"),
+    ]
+    sections = report_cross.sections_of(rows)
+    found = {tuple(sorted(c.row["row_id"] for c in m.rows)): m for s in sections for m in s.matrices}
+    assert set(found) == {("1", "2", "4"), ("1", "3", "5"), ("6",)}
+    assert found["1", "2", "4"].within(rows[3]) == "2"
+    assert found["1", "3", "5"].within(rows[4]) == "3"
+
+
+def test_the_newest_row_of_a_cell_is_in_the_matrix_and_a_corpus_left_out_has_its_own_line() -> None:
+    mapping = "x (s): a = a | y (s): a = a | z (s): a = a"
+    rows = [
+        cross_row("1", "x+y", "z", mapping),
+        cross_row("2", "x+y", "z", mapping),
+        cross_row("3", "z", "z", "z (s): a = a"),
+    ]
+    ((matrix,),) = [s.matrices for s in report_cross.sections_of(rows)]
+    assert matrix.trains == ["z", "x+y"]
+    assert matrix.tests == ["z"]
+    assert matrix.cells["x+y", "z"].row["row_id"] == "2"
+    assert (len(matrix.rows), matrix.within(rows[0]), matrix.within(rows[2])) == (3, "3", "")
+
+
+def test_an_edited_cross_corpus_number_is_refused(tmp_path: Path, made_bundle, capsys) -> None:
+    crossed(made_bundle, tmp_path / "runs")
+    arguments = ["--runs", str(tmp_path / "runs"), "--leaderboards", str(tmp_path / "boards")]
+    assert main(["leaderboard", *arguments]) == 0
+    assert main(["report", *arguments, "--out", str(tmp_path / "report")]) == 0, "no other board is needed"
+    board = tmp_path / "boards" / "cross.csv"
+    good = board.read_text()
+    uar = leaderboard.parsed(board)[0]["uar_pooled_mean"]
+    board.write_text(good.replace(f",{uar},", ",99.99,"))
+    capsys.readouterr()
+    assert main(["report", *arguments, "--out", str(tmp_path / "report")]) == 2
+    assert "'99.99'" in capsys.readouterr().err
+    board.write_text(good.replace("uar_ci95_hi", "other"))
+    assert main(["report", *arguments]) == 2
+    assert "is not a sertbench leaderboard: it lacks uar_ci95_hi" in capsys.readouterr().err
+    board.write_text(good)
+    shutil.rmtree(tmp_path / "runs" / "cross" / "c4")
+    assert main(["report", "cross", *arguments, "--out", str(tmp_path / "report")]) == 0
+    assert "6 cross-corpus rows, 5 verified" in " ".join(capsys.readouterr().out.split())
+    assert "not verified: no bundle" in (tmp_path / "report" / "cross.html").read_text()
+    assert main(["report", "corss", *arguments]) == 2
+    assert "Did you mean 'cross'" in capsys.readouterr().err
+
+
+def test_models_without_counted_parameters_are_left_out_of_that_chart_and_named(
+    made: Path, tmp_path: Path, made_bundle
+) -> None:
+    for k, (model, features, n) in enumerate((("svm", "egemaps", 0), ("svm", "functionals", 0), ("cnn", "mfcc", 500))):
+        recipe = {
+            **bundle.load_run(next((made / "runs").glob("one-*")))["model"]["recipe"],
+            "features": {"kind": features},
+        }
+        changes = {"model": {"n_parameters": n, "recipe": recipe}}
+        made_bundle(tmp_path / "runs", model, "one", 0.5, k, changes=changes)
+        if n == 0:
+            made_bundle(tmp_path / "runs", model, "two", 0.5, k, changes=changes)
+    arguments = ["--runs", str(tmp_path / "runs"), "--leaderboards", str(tmp_path / "boards")]
+    assert main(["leaderboard", *arguments]) == 0
+    assert main(["report", *arguments, "--out", str(tmp_path / "report")]) == 0
+    one, two = (Page(tmp_path / "report" / "corpora" / f"{name}.html") for name in ("one", "two"))
+    figure = next(f for f in one.all("figure") if "UAR against parameters." in f["text"])
+    assert "Left out, since none are known: svm functionals, svm egemaps." in figure["text"]
+    assert [below(tr, "th")[0]["text"] for tr in below(figure, "tr")[1:]] == ["cnn"]
+    assert not [f for f in two.all("figure") if "against parameters" in f["text"]]
+    (said,) = [p["text"] for p in two.all("p") if "No chart against parameters" in p["text"]]
+    assert "svm functionals, svm egemaps" in said
 
 
 def test_the_heat_map_and_the_optimism_meter_show_the_csvs_numbers(made: Path, pages: list[Page]) -> None:
@@ -265,12 +420,14 @@ def test_nothing_is_outside_the_folder_and_every_link_leads_somewhere(made: Path
 def test_downloads_are_the_csv_and_the_bundle_byte_for_byte(made: Path) -> None:
     data = made / "report" / "data"
     assert (data / "one.csv").read_bytes() == (made / "boards" / "one.csv").read_bytes()
-    assert len(list(data.glob("*.zip"))) == len(list((made / "runs").glob("*/run.json")))
+    assert len(list(data.glob("*.zip"))) == len(list((made / "runs").rglob("run.json")))
+    assert (data / "cross.csv").read_bytes() == (made / "boards" / "cross.csv").read_bytes()
     for path in data.glob("strong-*.zip"):
         with zipfile.ZipFile(path) as archive:
             stored = {Path(n).name: archive.read(n) for n in archive.namelist()}
         run = json.loads(stored["run.json"])
-        (folder,) = [f for f in (made / "runs").iterdir() if bundle.load_run(f)["row_id"] == run["row_id"]]
+        folders = (p.parent for p in (made / "runs").glob("*/run.json"))
+        (folder,) = [f for f in folders if bundle.load_run(f)["row_id"] == run["row_id"]]
         assert set(stored) == {"config.toml", "predictions.parquet", "split.parquet", "run.json"}
         assert all((folder / name).read_bytes() == content for name, content in stored.items())
 
