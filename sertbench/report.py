@@ -23,7 +23,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from sertbench import __version__, report_cross, svg
+from sertbench import __version__, report_cross, report_stress, svg
 from sertbench.errors import StorageError
 from sertbench.report_pages import corpus_values, index_values, model_values
 from sertbench.report_view import CHEATS, View, shown
@@ -68,6 +68,8 @@ def fill(view: View, folder: Path) -> None:
             for entry in table.entries:
                 if entry.folder is not None:
                     zip_bundle(entry.folder, folder / "data" / f"{entry.page}.zip")
+                    if measured := report_stress.csv_of(report_stress.stressed(entry)[0]):
+                        shutil.copyfile(measured, folder / "data" / f"{entry.page}-stress.csv")
                     path = folder / "models" / f"{entry.page}.html"
                     page(pages, path, "report_model.html.j2", "../", model_values(view, corpus, table, entry))
     if view.cross is not None:

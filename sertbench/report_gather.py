@@ -78,7 +78,7 @@ def table_of(rows: Sequence[Mapping[str, str]], bundles: Bundles) -> Table:
         rank = int(row["rank"]) if row["rank"].isdigit() else 0
         tied = bool(rank) and sum(r["rank"] == row["rank"] for r in rows) > 1
         tie = ranks.index(rank) if rank else -1
-        entries.append(Entry(row, bundles.find(row), tie, tied))
+        entries.append(Entry(row, bundles.find(row), tie, tied, tuple(bundles.copies(row["bundle"]))))
     n_classes = sum(bool(v) for k, v in rows[0].items() if k and k.startswith("recall_"))
     low = 10 * math.floor(min(float(r["uar_ci95_lo"]) for r in rows) / 10)
     high = 10 * math.ceil(max(float(r["uar_ci95_hi"]) for r in rows) / 10)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sertbench import report_audit, svg
+from sertbench import report_audit, report_stress, svg
 from sertbench.claim import SCORES
 from sertbench.leaderboard import BOARDS
 from sertbench.report_charts import model_charts, optimism_chart
@@ -128,6 +128,7 @@ def model_values(view: View, corpus: CorpusView, table: Table, entry: Entry) -> 
         "recipe": [("", name, words(value)) for name, value in run["model"]["recipe"].items()],
         "optimism_chart": optimism_chart([entry]) if entry in view.measured else None,
         **model_charts(found, table.chance),
+        **report_stress.values(entry, table.chance),
     }  # fmt: skip
 
 

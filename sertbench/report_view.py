@@ -43,6 +43,7 @@ class Entry:
     folder: Path | None  #      its bundle, if that is at hand
     tie: int  #                 number of its tie group in the table, from 0; -1 without a rank
     tied: bool  #               others share its rank
+    copies: tuple[Path, ...] = ()  # all copies of its bundle: published, and the user's own
 
     @property
     def uar(self) -> float:

@@ -156,6 +156,43 @@ def drawn_predictions(split: Split, classes: tuple[str, ...], accuracy: float, d
     return Predictions(pd.concat(frames, ignore_index=True), classes)
 
 
+@pytest.fixture(scope="session")
+def stressed():
+    """A function that leaves in a bundle's folder what `sertbench stress` and `sertbench gaps` do, of drawn answers."""
+    return write_stress
+
+
+def write_stress(folder: Path, source: str = "") -> None:
+    """`source` names the user's own noise."""
+    from sertbench import gaps, gaps_groups, gaps_record, stress_record
+    from sertbench.stress_kinds import CLEAN, Cell
+    from sertbench.stress_scores import row
+
+    run = bundle.load_run(folder)
+    published = bundle.load_predictions(folder, run)
+    rng, columns = np.random.default_rng(0), [f"p_{name}" for name in published.classes]
+    cells = [Cell("white", 20), Cell("white", 0), Cell("own", 10, source=source), Cell("telephone", 1), Cell("alaw", 1)]
+    cells += [
+        Cell("opus", 32),
+        Cell("opus", 8),
+        Cell("gain", -20),
+        Cell("gain", 20),
+        Cell("reverb", 0.6),
+        Cell("loss", 5),
+    ]
+    rows = [row(CLEAN, [published], published)]
+    for k, cell in enumerate(cells):
+        frame = published.frame.copy()
+        mixed = rng.random(len(frame)) < (k + 1) / 20
+        frame.loc[mixed, columns] = rng.dirichlet(np.ones(len(columns)), int(mixed.sum())).astype(np.float32)
+        rows.append(row(cell, [Predictions(frame, published.classes)], published))
+    stress_record.write(folder, rows, {})
+    speakers = gaps_groups.speakers(published)
+    groupings = {"gender": {u: "female" if s in "abc" else "male" for u, s in speakers.items()}, "speaker": speakers}
+    measured = [gaps.measure(published, name, group_of, draws=50) for name, group_of in groupings.items()]
+    gaps_record.write(folder, run, [gap for gap in measured if gap])
+
+
 FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "wav2vec2-bert", "whisper")
 
 

@@ -14,7 +14,19 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from sertbench import bundle, leaderboard, report, report_cross, report_gather, report_view, run_details, svg
+from sertbench import (
+    bundle,
+    gaps_record,
+    leaderboard,
+    report,
+    report_cross,
+    report_gather,
+    report_stress,
+    report_view,
+    run_details,
+    stress_record,
+    svg,
+)
 from sertbench.cli import main
 from sertbench.errors import ConfigError, StorageError
 from sertbench.leaderboard import text_of
@@ -76,11 +88,12 @@ def below(element: dict[str, Any], tag: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, made_bundle) -> Path:
+def made(tmp_path_factory, made_bundle, stressed) -> Path:
     """Runs, leaderboards and a report: ties, diagnostics, a synthetic corpus, hostile names, a row without a bundle."""
     root = tmp_path_factory.mktemp("made")
     runs = root / "runs"
-    made_bundle(runs, "strong", "one", 0.9, 1, optimism={"random_split": 95.5, "test_epoch": 91.0, "oracle_gap": 1.5})
+    cheats = {"random_split": 95.5, "test_epoch": 91.0, "oracle_gap": 1.5}
+    stressed(made_bundle(runs, "strong", "one", 0.9, 1, optimism=cheats), SCRIPT)
     made_bundle(runs, "equal", "one", 0.9, 2, trials=3, changes={"model": {"family": "LSTM"}})
     made_bundle(runs, "weak", "one", 0.2, 3)
     made_bundle(runs, "guess", "one", 0.0, 4, changes={"model": {"diagnostic": True, "n_parameters": 0}})
@@ -252,6 +265,88 @@ def cross_row(row_id: str, train: str, test: str, mapping: str, **more: str) -> 
     row = {"row_id": row_id, "train": train, "test": test, "label_mapping": mapping, "classes": "a b", "kind": kind}
     row |= {"date_utc": row_id, "model": "cnn", "uar_pooled_mean": row_id, **more}
     return report_cross.Crossed(row, None)
+
+
+def test_what_stress_and_gaps_measured_is_on_the_runs_page_number_by_number(made: Path, pages: list[Page]) -> None:
+    page = next(p for p in pages if p.path.name.startswith("strong-one"))
+    row = next(r for r in rows_of(made).values() if r["model"] == "strong" and r["corpus"] == "one")
+    folder = made / "runs" / row["bundle"]
+    rows = stress_record.read(folder)
+    (listed,) = page.all("table", id="stress")
+    lines = below(listed, "tr")[1:]
+    assert len(lines) == len(rows) == 12
+    for tr, known in zip(lines, rows, strict=True):
+        cells = [td["text"] for td in below(tr, "td")]
+        assert below(tr, "th")[0]["text"] == ("undisturbed" if known.kind == "clean" else known.name)
+        assert cells[1:4] == [
+            f"{known.uar:.2f}",
+            f"{known.uar_ci95_lo:.2f}–{known.uar_ci95_hi:.2f}",
+            f"{known.change:+.2f}",
+        ]
+        assert cells[5:] == [f"{known.changed:.2f}", f"{known.ece:.2f}", f"{known.brier:.3f}", f"{known.nll:.2f}"]
+    assert below(lines[0], "td")[1]["text"] == row["uar_pooled_mean"]
+    assert below(lines[3], "td")[0]["text"] == "10 dB SNR"
+    charts = [svg_ for svg_ in page.all("svg", role="img") if " and " in svg_["at"]["aria-label"].split(".")[0]]
+    names = ("noise", "reverb", "telephone line", "codec", "gain", "packet loss")
+    assert [c["at"]["aria-label"].split(".")[0] for c in charts] == [
+        f"{figure} (%) and {name}" for figure in ("UAR", "ECE") for name in names
+    ]
+    (link,) = [a["at"]["href"] for a in page.all("a") if a["at"]["href"].endswith("stress.csv")]
+    assert (page.path.parent / link).read_bytes() == (folder / "stress" / "stress.csv").read_bytes()
+    gender, speaker = gaps_record.read(folder, row)
+    (groups,) = [t for t in page.all("table") if t["at"].get("aria-label") == "gender: groups"]
+    assert [[below(tr, "th")[0]["text"], below(tr, "td")[0]["text"]] for tr in below(groups, "tr")[1:]] == [
+        [g.name, f"{g.uar:.2f}"] for g in gender.groups
+    ]
+    (beside,) = [t for t in page.all("table") if t["at"].get("aria-label") == "speaker: beside chance"]
+    assert [below(tr, "td")[0]["text"] for tr in below(beside, "tr")[1:]] == [
+        f"{f.observed:.2f}" for f in speaker.figures
+    ]
+    others = [p for p in pages if p.path.parent.name == "models" and p is not page]
+    assert all("sertbench stress" in p.path.read_text() and not p.all("table", id="stress") for p in others)
+
+
+def test_measurements_of_other_predictions_or_damaged_ones_are_not_shown(tmp_path: Path, made_bundle, stressed) -> None:
+    folder = made_bundle(tmp_path / "runs", "cnn", "one")
+    stressed(folder)
+    main(["leaderboard", "--runs", str(tmp_path / "runs"), "--leaderboards", str(tmp_path / "boards")])
+    (entry,) = report_gather.gather(tmp_path / "boards", tmp_path / "runs").entries
+    assert report_stress.values(entry, 33.3)["stress"]
+    assert len(report_stress.values(entry, 33.3)["gaps"]) == 2
+    good = {path: path.read_text() for path in (folder / "stress" / "stress.json", folder / "gaps.json")}
+    uar = entry.row["uar_pooled_mean"]
+    other_values = {
+        "stress.json": [
+            (f'"uar": {float(uar)}', '"uar": 1.5'), ('"nll": ', '"nll": "<b>'), ('"kind": "white"', '"kind": "black"'),
+            ("{", "["), ('"unit": "dB', '"unit": ["'), ('"nll": ', '"nll": Infinity, "n": '),
+        ],
+        "gaps.json": [
+            (entry.row["predictions_sha256"], "0"), ('"uar": ', '"uar": "x'), ("{", ""), ('"p": ', '"p": NaN, "q": '),
+        ],
+    }  # fmt: skip
+    for path in good:
+        changes = other_values[path.name]
+        for one, other in changes:
+            assert one in good[path]
+            path.write_text(good[path].replace(one, other))
+            shown_now = report_stress.values(entry, 33.3)
+            assert not (shown_now["stress"] if path.name == "stress.json" else shown_now["gaps"]), other
+        path.write_text(good[path])
+    (folder / "stress" / "stress.csv").unlink()
+    (folder / "stress" / "stress.csv").symlink_to(folder / "run.json")
+    assert report_stress.values(entry, 33.3)["stress_csv"] is None
+
+
+def test_a_published_row_shows_what_was_measured_beside_the_own_run(tmp_path: Path, made_bundle, stressed) -> None:
+    folder = made_bundle(tmp_path / "runs", "cnn", "one")
+    stressed(folder)
+    arguments = ["--runs", str(tmp_path / "runs"), "--leaderboards", str(tmp_path / "boards")]
+    assert main(["publish", str(folder), *arguments]) == 0
+    assert main(["report", *arguments, "--out", str(tmp_path / "report")]) == 0
+    (entry,) = report_gather.gather(tmp_path / "boards", tmp_path / "runs").entries
+    assert entry.folder == tmp_path / "boards" / "bundles" / folder.name
+    (page,) = (tmp_path / "report" / "models").iterdir()
+    assert Page(page).all("table", id="stress")
 
 
 def test_rows_stand_side_by_side_only_if_their_labels_mean_the_same() -> None:

@@ -39,13 +39,13 @@ TABLES, ROWS = 20, 200
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, made_bundle) -> Path:
+def folder(tmp_path_factory, made_bundle, stressed) -> Path:
     """A report with ties, diagnostics, an optimism meter, tuning, and names that would do harm."""
     root = tmp_path_factory.mktemp("made")
     runs = root / "runs"
     cheats = {"random_split": 95.5, "test_epoch": 91.0, "speaker_norm": 90.5, "oracle_gap": 1.5}
     made_bundle(runs, "strong", "one", 0.9, 1, optimism=cheats)
-    made_bundle(runs, "equal", "one", 0.9, 2, trials=3, changes={"model": {"family": "LSTM"}})
+    stressed(made_bundle(runs, "equal", "one", 0.9, 2, trials=3, changes={"model": {"family": "LSTM"}}), IMAGE)
     made_bundle(runs, SCRIPT, "one", 0.2, 3, classes=("angry", "happy", "sad"))
     made_bundle(runs, "guess", "one", 0.0, 4, changes={"model": {"diagnostic": True, "n_parameters": 0}})
     made_bundle(runs, IMAGE, IMAGE, 0.6, 5, classes=(IMAGE, "b"), changes={"corpus": {"synthetic": True}})
