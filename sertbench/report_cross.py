@@ -149,6 +149,11 @@ def gather(leaderboards: Path, runs: Path) -> CrossView | None:
     rows = leaderboard.read(path, NEEDED)
     if not rows:
         return None
+    if torn := [number for number, row in enumerate(rows, 1) if None in row or None in row.values()]:
+        raise StorageError(
+            f"{path}: row {torn[0]} is cut off, or has cells too many. Move the file away: `sertbench leaderboard` "
+            "writes it anew from the bundles"
+        )
     findings, _ = verify.verify_cross(path, runs)
     if findings:
         raise StorageError(

@@ -394,6 +394,10 @@ def test_an_edited_cross_corpus_number_is_refused(tmp_path: Path, made_bundle, c
     board.write_text(good.replace("uar_ci95_hi", "other"))
     assert main(["report", *arguments]) == 2
     assert "is not a sertbench leaderboard: it lacks uar_ci95_hi" in capsys.readouterr().err
+    for torn in (good[:-150], good[:-440], good.rstrip() + ",more\n"):
+        board.write_text(torn)
+        assert main(["report", *arguments]) == 2
+        assert "row 6 is cut off, or has cells too many" in capsys.readouterr().err
     board.write_text(good)
     shutil.rmtree(tmp_path / "runs" / "cross" / "c4")
     assert main(["report", "cross", *arguments, "--out", str(tmp_path / "report")]) == 0
