@@ -44,7 +44,8 @@ def rows_of(run: Mapping[str, Any], folder: Path) -> list[Row]:
     recipe, config, within = model["recipe"], run["config"], run["cross"]["kind"] == "within"
     split = pd.read_parquet(folder / "split.parquet")
     frame = bundle.load_predictions(folder, run).frame
-    reasons = ["cross-corpus"] + [f"incomplete: {len(run['failures'])} fits failed"] * bool(run.get("failures"))
+    failed = len(run.get("failures", ()))
+    reasons = ["cross-corpus"] + [f"incomplete: {failed} fits failed"] * bool(failed)
     found = []
     for test in cross["test"]:
         mine = frame if within else frame[frame["utterance"].map(corpus_of) == test]

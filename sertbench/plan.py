@@ -181,7 +181,11 @@ def with_checkpoint(recipe: Recipe, choice: Choice, device: str) -> tuple[Recipe
     """Recipe and choice with the features' checkpoint found, if they need one; a network begins with its hash."""
     if not isinstance(recipe.features, Pretrained):
         return recipe, choice
-    found = pretrained.resolve(recipe.features, device)
+    return with_features(recipe, choice, pretrained.resolve(recipe.features, device))
+
+
+def with_features(recipe: Recipe, choice: Choice, found: Pretrained) -> tuple[Recipe, Choice]:
+    """Recipe and choice with the features of a checkpoint that was found."""
     begins = {"checkpoint": found.sha256} if isinstance(found, WaveformSpec) else {}
     return replace(recipe, features=found), {**choice, "features": found, **begins}
 
