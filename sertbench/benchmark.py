@@ -23,6 +23,7 @@ from sertbench import (
     gate,
     leaderboard,
     optimism,
+    plan_text,
     status,
     utterance_features,
 )
@@ -93,8 +94,8 @@ def prepared(config: RunConfig, plan: Plan, display: Display, *, dry: bool) -> J
         files.ensure_writable(plan.folder)
         files.ensure_writable(Path(plan.config.leaderboards))
         display.log_to(plan.folder)
-    display.pairs("plan", cost.describe(plan, price))
-    for warning in cost.shortages(plan, price):
+    display.pairs("plan", plan_text.describe(plan, price))
+    for warning in plan_text.shortages(plan, price):
         display.say(f"warning: {warning}")
     lap("plan")
     return Job(config, plan, price, finished=False)

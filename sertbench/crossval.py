@@ -75,6 +75,8 @@ class FoldRunner:
     def _event(self, tag: str, event: Any) -> None:
         if event == BEGUN:
             self._display.begun(tag)
+        elif isinstance(event, str):
+            self._display.say(f"{tag}: {event}")
         else:
             self._display.epoch(tag, event, self.plan.recipe.epochs)
 

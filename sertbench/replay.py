@@ -97,6 +97,8 @@ def finished(plan: ReplayPlan, display: Display) -> Generator[dict[str, Any], No
     def on_event(tag: str, event: Any) -> None:
         if event == executors.BEGUN:
             display.begun(tag)
+        elif isinstance(event, str):
+            display.say(f"{tag}: {event}")
         else:
             display.epoch(tag, event, epochs[tag])
 
