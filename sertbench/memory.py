@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,50 +32,63 @@ VERSIONS = (
 )
 
 
+@dataclass(frozen=True)
+class Group:
+    """A control group that limits memory."""
+
+    folder: Path
+    version: Version
+    limit: int
+
+    def free(self) -> int:
+        """Bytes below the limit that are not taken."""
+        lines = (line.split() for line in (self.folder / "memory.stat").read_text().splitlines())
+        kept = sum(int(value) for name, value in lines if name in self.version.reclaimable)
+        return self.limit - int((self.folder / self.version.used).read_text()) + kept
+
+
 @functools.cache
-def groups(membership: Path, root: Path) -> tuple[tuple[Path, Version], ...]:
-    """The folders of the control groups that this process is in and that limit memory, the innermost first.
+def groups(membership: Path, root: Path) -> tuple[Group, ...]:
+    """The control groups that limit this process's memory, the innermost first; limits are read once.
 
     A container without a name space of its own sees its group's files at the root instead: that is looked at as well.
     """
-    found = []
+    found: dict[Path, Group] = {}
     with suppress(OSError):
         for line in membership.read_text().splitlines():
             _, controllers, path = line.split(":", 2)
-            place = root / "memory" if controllers else root
             if controllers and "memory" not in controllers.split(","):
                 continue
-            inside = Path(path.lstrip("/"))
+            inside, place = Path(path.lstrip("/")), root / "memory" if controllers else root
+            if ".." in inside.parts:  # of another name space
+                continue
             for folder in (place / inside, *(place / above for above in inside.parents)):
-                found += [(folder, v) for v in VERSIONS if (folder / v.limit).is_file() and ".." not in folder.parts]
-    return tuple(dict.fromkeys(found))
+                for version in VERSIONS:
+                    with suppress(OSError, ValueError):  # not there, or no limit ("max")
+                        found[folder] = Group(folder, version, int((folder / version.limit).read_text()))
+    return tuple(group for group in found.values() if group.limit < size_of("MemTotal"))
 
 
-def limits() -> Iterator[tuple[int, int]]:
-    """Of each control group with a limit: the limit, and what is free below it, in bytes."""
-    for folder, version in groups(MEMBERSHIP, CGROUPS):
-        with suppress(OSError, ValueError):  # no limit is "max", or a number beyond any memory
-            limit = int((folder / version.limit).read_text())
-            lines = (line.split() for line in (folder / "memory.stat").read_text().splitlines())
-            kept = sum(int(value) for name, value in lines if name in version.reclaimable)
-            yield limit, limit - int((folder / version.used).read_text()) + kept
-
-
-def machine() -> dict[str, int]:
-    """The lines of /proc/meminfo that have a size, in bytes."""
-    lines = (line.split() for line in MEMINFO.read_text().splitlines())
-    return {line[0].rstrip(":"): int(line[1]) << 10 for line in lines if line[2:] == ["kB"]}
+def size_of(name: str) -> int:
+    """A line of /proc/meminfo, in bytes; 0 if it has none of that name."""
+    with MEMINFO.open() as file:
+        return next((int(line.split()[1]) << 10 for line in file if line.startswith(f"{name}:")), 0)
 
 
 def available() -> int:
     """Bytes that can be taken without swapping."""
-    return max(0, min([machine()["MemAvailable"], *(free for _, free in limits())]))
+    free = size_of("MemAvailable")
+    for group in groups(MEMBERSHIP, CGROUPS):
+        with suppress(OSError, ValueError):
+            free = min(free, group.free())
+    return max(0, free)
 
 
+@functools.cache
 def total() -> int:
     """Bytes that could be taken at most, if nobody else had any; swap counts."""
-    size = machine()
-    return min([size["MemTotal"] + size.get("SwapTotal", 0), *(limit for limit, _ in limits())])
+    limits = (group.limit for group in groups(MEMBERSHIP, CGROUPS))
+    return min([size_of("MemTotal") + size_of("SwapTotal"), *limits])
 
 
 def held(pid: int | None = None) -> int:
