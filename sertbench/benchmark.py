@@ -15,6 +15,7 @@ from typing import Any
 
 from sertbench import (
     activations,
+    board_rows,
     bundle,
     cost,
     exclusions,
@@ -50,9 +51,9 @@ LOCK_SECONDS = 5.0  # `sertbench status` holds a run's lock for an instant
 class Outcome:
     """The end of a run: its row, and the leaderboard that it stands in."""
 
-    row: leaderboard.Row
+    row: board_rows.Row
     table: Path
-    rows: list[leaderboard.Row]
+    rows: list[board_rows.Row]
 
 
 @dataclass(frozen=True)
@@ -257,7 +258,7 @@ def publish(plan: Plan, run: dict[str, Any]) -> Outcome:
     """Put the bundle's row into its leaderboard."""
     boards, runs = Path(plan.config.leaderboards), Path(plan.config.runs)
     folder = Bundles.of(runs, boards).settled(plan.folder)
-    row = leaderboard.row_of(run if folder == plan.folder else bundle.load_run(folder), folder)
+    row = board_rows.row_of(run if folder == plan.folder else bundle.load_run(folder), folder)
     table, rows = leaderboard.add(boards, row, runs)
     mine = next(r for r in rows if r["row_id"] == row["row_id"])
     return Outcome(mine, table, rows)

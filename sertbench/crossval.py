@@ -21,7 +21,8 @@ from sertbench import stopwatch
 from sertbench.corpus import Manifest
 from sertbench.errors import ConfigError, PluginError, SealError, SertbenchError, StoppedError, TrainingError, few
 from sertbench.executors import BEGUN, STOPPED, Result, Runner, Work, ended_with
-from sertbench.feature_store import FeatureStore, open_store
+from sertbench.feature_cache import open_store
+from sertbench.feature_store import FeatureStore
 from sertbench.fits import FitRecord, run_fit, run_prediction
 from sertbench.model import Choice, Estimator
 from sertbench.plan import Plan

@@ -24,8 +24,8 @@ from sertbench.admission import Claim, Need, admitted, to_come, verdict
 from sertbench.compute import Compute
 from sertbench.errors import SertbenchError, StoppedError, TrainingError
 from sertbench.executors import InProcess, Runner
+from sertbench.feature_cache import open_store
 from sertbench.feature_spec import log_mel
-from sertbench.feature_store import open_store
 from sertbench.fits import FitRecord, run_fit
 from sertbench.tasks import FitTask
 from sertbench.worker_processes import CONTEXT, Workers, prepare

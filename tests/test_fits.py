@@ -17,8 +17,9 @@ from sertbench import fits
 from sertbench.compute import Compute
 from sertbench.corpus import Utterance
 from sertbench.errors import SealError, StorageError
+from sertbench.feature_cache import open_store
 from sertbench.feature_spec import log_mel
-from sertbench.feature_store import FeatureStore, open_store
+from sertbench.feature_store import FeatureStore
 from sertbench.fits import FitRecord, load_record, prune_in_hindsight, publish, run_fit, run_prediction
 from sertbench.tasks import FitTask, PredictionTask
 from sertbench.training import EpochEnd

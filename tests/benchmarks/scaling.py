@@ -82,7 +82,7 @@ def measure(table: Path, place: Path) -> None:
     """All steps for one corpus, in this process."""
     from sertbench.datasets.csv import Csv
 
-    from sertbench import bundle, corpus, crossval, duplicates, feature_store, gate, results
+    from sertbench import bundle, corpus, crossval, duplicates, feature_cache, feature_store, gate, results
     from sertbench.feature_spec import mfcc
 
     csv = Csv().at(table)
@@ -107,7 +107,7 @@ def measure(table: Path, place: Path) -> None:
         gate.flags(manifest, split)
 
     def opened() -> feature_store.FeatureStore:
-        return feature_store.open_store(paths, manifest.audio_sha256, mfcc(), 1.8, 0.2, csv.channel, place)
+        return feature_cache.open_store(paths, manifest.audio_sha256, mfcc(), 1.8, 0.2, csv.channel, place)
 
     with measured("features", n):
         opened()
