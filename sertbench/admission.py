@@ -26,7 +26,7 @@ from sertbench.compute import give_back_freed_memory
 from sertbench.errors import StorageError, TrainingError
 from sertbench.stopwatch import lap
 
-POLL = 0.5  #          seconds between two looks at whether there is room
+POLL = 1.0  #          seconds between two looks at whether there is room
 LOCK_SECONDS = 10.0  # to wait for others that look at the files; each takes less than a millisecond
 KEPT = 8  #            a process keeps freed memory for its next fit, up to this part of what is free
 
