@@ -22,7 +22,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from sertbench import files, memory, turns
-from sertbench.compute import give_back_freed_memory
 from sertbench.errors import StorageError, TrainingError
 from sertbench.stopwatch import lap
 
@@ -106,7 +105,7 @@ def admitted(need: Need, notify: Callable[[str], None]) -> Iterator[None]:
         lap("memory")
         yield
     if memory.held() - mine.before > memory.available() // KEPT:
-        give_back_freed_memory()
+        memory.give_back()
 
 
 class Ledger:

@@ -88,13 +88,6 @@ def keep_freed_memory() -> None:
             libc.mallopt(parameter, value)
 
 
-def give_back_freed_memory() -> None:
-    """Give back what glibc keeps: others wait for it."""
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "malloc_trim"):
-        libc.malloc_trim(0)
-
-
 @contextmanager
 def unfilled() -> Iterator[None]:
     """Leave new tensors as they are: under deterministic algorithms torch fills each with NaN before it is written.

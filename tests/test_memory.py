@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sertbench import memory
+from sertbench.compute import keep_freed_memory
 
 MB = 1 << 20
 V2, V1 = memory.VERSIONS
@@ -102,3 +103,12 @@ def test_a_group_outside_of_what_can_be_seen_is_left_alone(put):
 def test_a_group_that_has_taken_more_than_it_may_has_nothing_free(put):
     put("0::/\n", "", V2, 100 * MB, used=130)
     assert megabytes() == (0, 100)
+
+
+def test_freed_memory_is_given_back():
+    keep_freed_memory()
+    taken = [np.ones(MB // 8) for _ in range(100)]
+    most = memory.held()
+    del taken
+    memory.give_back()
+    assert memory.held() < most - 60 * MB

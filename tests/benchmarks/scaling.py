@@ -136,6 +136,8 @@ def main() -> None:
     parser.add_argument("--place", type=Path, help="where the corpora are made for a while (default: the system's)")
     parser.add_argument("--measure", type=Path, nargs=2, help=argparse.SUPPRESS)  # what it starts itself with
     options = parser.parse_args()
+    if min(options.sizes) < 300:
+        parser.error("--sizes: expected 300 or more: three speakers of 100 clips")
     if options.measure:
         measure(*options.measure)
         return
