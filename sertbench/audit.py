@@ -19,8 +19,9 @@ from sertbench.audit_checks import Finding
 from sertbench.audit_copies import near_copies
 from sertbench.audit_files import Heard
 from sertbench.audit_tree import Tree, printable
-from sertbench.corpus import Corpus, LabelSet, Utterance, published_counts
+from sertbench.corpus import Corpus, LabelSet, Utterance
 from sertbench.errors import AudioError
+from sertbench.selection import published_counts
 
 CLEAN, WARNINGS, UNUSABLE = "clean", "warnings", "unusable"
 STATUS = {CLEAN: 0, WARNINGS: 1, UNUSABLE: 3}  # exit status; 2 says that the command line was wrong

@@ -19,8 +19,9 @@ from sertbench import audio, estimator_state
 from sertbench.compute import Compute
 from sertbench.corpus import Utterance, audio_files
 from sertbench.errors import AudioError, ConfigError
+from sertbench.feature_cache import open_store
 from sertbench.feature_spec import SAMPLE_RATE
-from sertbench.feature_store import FeatureStore, open_store, windows
+from sertbench.feature_store import FeatureStore, windows
 from sertbench.guard import blaming
 from sertbench.model import Estimator, Examples
 from sertbench.pretrained_spec import SslSpec

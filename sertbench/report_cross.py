@@ -12,10 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sertbench import cross_board, leaderboard, verify
+from sertbench import board_files, cross_board, verify
+from sertbench.board_rows import key_of
 from sertbench.bundles import Bundles
 from sertbench.errors import StorageError, few
-from sertbench.leaderboard import key_of
 from sertbench.report_view import shade, slug
 
 PAGE, CSV = "cross.html", "cross.csv"  # in the report; no corpus can be called so
@@ -80,7 +80,7 @@ class Crossed:
     def level(self) -> int:
         """Shade of the score."""
         chance = self.row["chance_uar"]
-        return shade(float(self.row["uar_pooled_mean"]), float(chance) if leaderboard.is_number(chance) else 0.0)
+        return shade(float(self.row["uar_pooled_mean"]), float(chance) if board_files.is_number(chance) else 0.0)
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,8 @@ class CrossView:
 
 def gather(leaderboards: Path, runs: Path) -> CrossView | None:
     """Read and verify the board; None if there is none. StorageError where a number is not what its bundle gives."""
-    path = leaderboards / leaderboard.CROSS
-    rows = leaderboard.read(path, NEEDED)
+    path = leaderboards / board_files.CROSS
+    rows = board_files.read(path, NEEDED)
     if not rows:
         return None
     if torn := [number for number, row in enumerate(rows, 1) if None in row or None in row.values()]:

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from sertbench import leaderboard, quoted, report_cross, verify
+from sertbench import board_files, quoted, report_cross, verify
 from sertbench.audit import Audit
+from sertbench.board_rows import BOARDS, TABLE, key_of
 from sertbench.bundles import Bundles
 from sertbench.critical_difference import CriticalDifference, critical_difference
 from sertbench.errors import ConfigError, StorageError, few, unknown
-from sertbench.leaderboard import BOARDS, TABLE, key_of
 from sertbench.report_view import CorpusView, Entry, Table, View, fullest
 
-CROSS = Path(leaderboard.CROSS)
+CROSS = Path(board_files.CROSS)
 MOST_COMPARED = 40  # models that a critical-difference diagram can show
 
 
@@ -28,7 +28,7 @@ def gather(leaderboards: Path, runs: Path, corpora: Sequence[str] = (), audits: 
     `corpora` chooses among the boards; "cross" is the cross-corpus board. None named: all.
     Raises StorageError where a published number is not what its bundle gives: such a table is not drawn.
     """
-    paths = leaderboard.tables(leaderboards)
+    paths = board_files.tables(leaderboards)
     crossing = (leaderboards / CROSS).exists()
     for name in corpora:
         if name not in (known := [*paths, *[CROSS.stem] * crossing]):
@@ -45,8 +45,8 @@ def gather(leaderboards: Path, runs: Path, corpora: Sequence[str] = (), audits: 
                 "`sertbench leaderboard` writes it anew"
             )
         n_missing += len(missing)
-        rows = leaderboard.read(paths[name])
-        quotes = tuple(row for row in leaderboard.parsed(paths[name]) if quoted.is_quoted(row))
+        rows = board_files.read(paths[name])
+        quotes = tuple(row for row in board_files.parsed(paths[name]) if quoted.is_quoted(row))
         if rows or quotes:
             titles = (name, *(row["corpus"] for row in rows[:1]))
             named = tuple(audit for audit in examined if audit.corpus in titles)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sertbench import report_audit, report_stress, svg
+from sertbench.board_rows import BOARDS
 from sertbench.claim import SCORES
-from sertbench.leaderboard import BOARDS
 from sertbench.report_charts import model_charts, optimism_chart
 from sertbench.report_view import COSTS, CorpusView, Entry, Table, View, costs, matrix, shown
 from sertbench.run_details import details

@@ -13,8 +13,8 @@ from typing import Any
 from markupsafe import Markup
 
 from sertbench import gaps, gaps_record, stress_record, svg
+from sertbench.board_rows import text_of
 from sertbench.gaps import Gap, Group
-from sertbench.leaderboard import text_of
 from sertbench.report_view import Entry
 from sertbench.stress_drawings import TITLES, lines, places
 from sertbench.stress_kinds import FALLING, GROUPS, KINDS

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sertbench import leaderboard
+from sertbench import board_files
 from sertbench.audit import Audit
 from sertbench.critical_difference import CriticalDifference
 
@@ -78,7 +78,7 @@ class Entry:
     def cost(self, name: str) -> float | None:
         """One of COSTS; None where there is none."""
         text = self.row.get(name)
-        return float(text) if text and leaderboard.is_number(text) and float(text) > 0 else None
+        return float(text) if text and board_files.is_number(text) and float(text) > 0 else None
 
 
 @dataclass(frozen=True)

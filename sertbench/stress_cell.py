@@ -22,7 +22,8 @@ from sertbench.corpus import Utterance
 from sertbench.disturbances import disturb, generator
 from sertbench.errors import StorageError
 from sertbench.executors import Report
-from sertbench.feature_store import FeatureStore, store_of_waves
+from sertbench.feature_cache import store_of_waves
+from sertbench.feature_store import FeatureStore
 from sertbench.fitting import examples, fit_estimator, saved_network
 from sertbench.guard import blaming
 from sertbench.model import Estimator

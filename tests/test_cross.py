@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from sertbench import cross, cross_board, cross_corpus, leaderboard, plugins, verify
+from sertbench import board_files, cross, cross_board, cross_corpus, plugins, verify
 from sertbench.bundles import Bundles
 from sertbench.cli import main
 from sertbench.corpus import LabelSet, Manifest, Utterance
@@ -277,7 +277,7 @@ def test_a_matrix_has_a_row_per_cell_on_a_board_of_its_own(here: Path) -> None:
     )
     within = found["one", "one"]
     assert (within["kind"], within["protocol"], within["n_utt_scored"]) == ("within", "speaker3/1", "12")
-    assert leaderboard.tables(here / "leaderboards") == {}
+    assert board_files.tables(here / "leaderboards") == {}
 
 
 def test_the_test_corpus_had_no_part_in_any_choice(here: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from sertbench import plugins, testing
 from sertbench.cli import parser
-from sertbench.corpus import select
+from sertbench.selection import select
 
 CHECKOUT = Path(__file__).parents[1]
 MODEL, CORPUS = ((CHECKOUT / f"docs/add-a-{what}.md").read_text(encoding="utf-8") for what in ("model", "corpus"))

@@ -15,9 +15,10 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from sertbench import (
+    board_files,
+    board_rows,
     bundle,
     gaps_record,
-    leaderboard,
     report,
     report_cross,
     report_gather,
@@ -27,9 +28,9 @@ from sertbench import (
     stress_record,
     svg,
 )
+from sertbench.board_rows import text_of
 from sertbench.cli import main
 from sertbench.errors import ConfigError, StorageError
-from sertbench.leaderboard import text_of
 from sertbench.results import figures
 
 SCRIPT, QUOTES, UP = "<script>alert(1)</script>", "\" onmouseover='alert(2)' x=\"", "../../up"
@@ -142,7 +143,7 @@ def pages(made: Path) -> list[Page]:
 
 def rows_of(made: Path) -> dict[str, dict[str, str]]:
     """All rows of the CSVs by their id."""
-    found = [row for path in leaderboard.tables(made / "boards").values() for row in leaderboard.read(path)]
+    found = [row for path in board_files.tables(made / "boards").values() for row in board_files.read(path)]
     return {row["row_id"]: row for row in found}
 
 
@@ -218,7 +219,7 @@ def table(page: Page, name: str) -> dict[str, str]:
 
 def test_every_number_of_the_cross_corpus_page_is_the_csvs(made: Path, pages: list[Page]) -> None:
     page = next(p for p in pages if p.path.name == "cross.html")
-    rows = {r["row_id"]: r for r in leaderboard.parsed(made / "boards" / "cross.csv")}
+    rows = {r["row_id"]: r for r in board_files.parsed(made / "boards" / "cross.csv")}
     within = {(r["model"], r["test"]): r["uar_pooled_mean"] for r in rows.values() if r["kind"] == "within"}
     assert len(rows) == 6
     (listed,) = page.all("table", class_="rows sortable")
@@ -386,7 +387,7 @@ def test_an_edited_cross_corpus_number_is_refused(tmp_path: Path, made_bundle, c
     assert main(["report", *arguments, "--out", str(tmp_path / "report")]) == 0, "no other board is needed"
     board = tmp_path / "boards" / "cross.csv"
     good = board.read_text()
-    uar = leaderboard.parsed(board)[0]["uar_pooled_mean"]
+    uar = board_files.parsed(board)[0]["uar_pooled_mean"]
     board.write_text(good.replace(f",{uar},", ",99.99,"))
     capsys.readouterr()
     assert main(["report", *arguments, "--out", str(tmp_path / "report")]) == 2
@@ -542,10 +543,10 @@ def test_a_link_in_a_bundle_is_not_followed(tmp_path: Path, made_bundle) -> None
 
 def test_a_bundle_name_that_leads_out_of_the_folder_is_no_bundle(tmp_path: Path, made_bundle) -> None:
     folder = made_bundle(tmp_path / "elsewhere", "cnn", "one", folder="secret")
-    row = leaderboard.row_of(bundle.load_run(folder), folder)
+    row = board_rows.row_of(bundle.load_run(folder), folder)
     (tmp_path / "boards").mkdir()
     (tmp_path / "runs").mkdir()
-    leaderboard.write(tmp_path / "boards" / "one.csv", [{**row, "bundle": "../elsewhere/secret"}])
+    board_files.write(tmp_path / "boards" / "one.csv", [{**row, "bundle": "../elsewhere/secret"}])
     view = report_gather.gather(tmp_path / "boards", tmp_path / "runs")
     assert view.missing == 1
     assert view.entries[0].page == ""
@@ -567,8 +568,8 @@ def test_an_edited_number_is_refused_and_the_old_report_stays(tmp_path: Path, ma
     assert main(["report", *arguments, "--out", str(out)]) == 0
     before = (out / "index.html").read_bytes()
     path = tmp_path / "boards" / "one.csv"
-    rows = leaderboard.read(path)
-    leaderboard.write(path, [{**rows[0], "uar_pooled_mean": "99.99"}])
+    rows = board_files.read(path)
+    board_files.write(path, [{**rows[0], "uar_pooled_mean": "99.99"}])
     assert main(["report", *arguments, "--out", str(out)]) == 2
     assert "'99.99'" in capsys.readouterr().err
     assert (out / "index.html").read_bytes() == before

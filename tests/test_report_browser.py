@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from sertbench import bundle, files, leaderboard, report, report_gather
+from sertbench import board_files, board_rows, bundle, files, leaderboard, report, report_gather
 from sertbench.audit import Audit, Tally
 from sertbench.audit_checks import Finding
 from sertbench.bundles import Bundles
@@ -322,7 +322,7 @@ def large(tmp_path_factory, made_bundle) -> Path:
     root = tmp_path_factory.mktemp("large")
     bundle_folder = made_bundle(root / "runs", "cnn", "one")
     row = {
-        k: leaderboard.text_of(v) for k, v in leaderboard.row_of(bundle.load_run(bundle_folder), bundle_folder).items()
+        k: board_rows.text_of(v) for k, v in board_rows.row_of(bundle.load_run(bundle_folder), bundle_folder).items()
     }
     for c in range(TABLES):
         rows = [
@@ -333,7 +333,7 @@ def large(tmp_path_factory, made_bundle) -> Path:
         ]  # fmt: skip
         (root / "boards").mkdir(exist_ok=True)
         bundles = Bundles.of(root / "runs", root / "boards")
-        leaderboard.write(root / "boards" / f"corpus{c:02d}.csv", leaderboard.ranked(rows, bundles))
+        board_files.write(root / "boards" / f"corpus{c:02d}.csv", leaderboard.ranked(rows, bundles))
     return report.write(report_gather.gather(root / "boards", root / "runs"), root / "report")
 
 
