@@ -29,6 +29,7 @@ from sertbench import (
 )
 from sertbench import config as configs
 from sertbench import corpus as corpora
+from sertbench.board_files import CROSS
 from sertbench.compute import Compute
 from sertbench.config import RunConfig
 from sertbench.corpus import Corpus, LabelSet, Manifest
@@ -90,6 +91,10 @@ def make(config: RunConfig, display: Display) -> Plan:
     with exclusions.reading(loaded.corpus.home(root), excluded):
         corpus = loaded.corpus.at(root)
     name = corpus.title or loaded.name
+    if f"{name}.csv" == CROSS:
+        raise ConfigError(
+            f"a corpus cannot be called {name}: {CROSS} is the board of cross-corpus runs. Rename its file"
+        )
     label_set = corpus.label_set(config.labels)
     protocol = find_protocol(corpus, name, config.protocol)
     with display.stage(f"reading {name}", 1) as advance:

@@ -39,7 +39,8 @@ def execute(options: argparse.Namespace) -> int:
     index = report.write(view, options.out)
     screen = console()
     rows, ran = len(view.entries), sum(bool(corpus.tables) for corpus in view.corpora)
-    screen.print(f"{index}: {rows} rows of {ran} corpora, {rows - view.missing} verified", markup=False)
+    corpora = "1 corpus" if ran == 1 else f"{ran} corpora"
+    screen.print(f"{index}: {rows} rows of {corpora}, {rows - view.missing} verified", markup=False)
     if view.cross:
         n, missing = len(view.cross.rows), view.cross.missing
         screen.print(f"{options.out / 'cross.html'}: {n} cross-corpus rows, {n - missing} verified", markup=False)
