@@ -26,7 +26,7 @@ help:
 	@echo "make docs       the documentation, into build/site (installs MkDocs)"
 	@echo "make picture BOARD=emodb  a board of the report as docs/assets/board.png (installs Chromium, Selenium)"
 	@echo "make lint       ruff only;  make types: mypy only"
-	@echo "make bench      measure speed (pytest-benchmark)"
+	@echo "make bench      measure speed (pytest-benchmark): 6 minutes on two idle cores"
 	@echo "make clean      remove .venv and caches; runs/ stays"
 
 demo: $(STAMP)

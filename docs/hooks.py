@@ -14,7 +14,17 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sertbench import claim, claim_file, cli, corpus_facts, feature_spec, plugin_text, plugins, protocol_rules
+from sertbench import (
+    claim,
+    claim_file,
+    cli,
+    corpus_facts,
+    feature_spec,
+    plugin_text,
+    plugins,
+    protocol_rules,
+    stress_kinds,
+)
 from sertbench.protocols import GroupFolds
 
 if TYPE_CHECKING:
@@ -239,6 +249,29 @@ def claims() -> str:
     return table(("claim", "what it is", "paper", "corpora"), rows)
 
 
+def disturbances() -> str:
+    """All ways in which test speech can be disturbed."""
+    rows = []
+    for name, kind in stress_kinds.KINDS.items():
+        tried = ", ".join(f"{strength:g}" for strength in kind.strengths) if kind.unit else ""
+        rows.append((code(name), text(kind.group), text(kind.text), text(f"{tried} {kind.unit}".strip())))
+    return table(("kind", "group", "what it is", "strengths tried"), rows)
+
+
+def exposure() -> str:
+    """What known checkpoints were trained on."""
+    path = Path(__file__).parents[1] / "sertbench" / "exposure.toml"
+    rows = []
+    for entry in tomllib.loads(path.read_text(encoding="utf-8"))["checkpoint"]:
+        heard = ", ".join(entry.get("corpora", ()))
+        said = (("labelled", "with emotion labels: "), ("possible", "possibly: "), ("undisclosed", "not disclosed: "))
+        for key, words in said:
+            if found := entry.get(key):
+                heard += "; " * bool(heard) + words + (found if isinstance(found, str) else ", ".join(found))
+        rows.append(("<br>".join(map(code, entry["ids"])), long(heard), long(entry["source"])))
+    return table(("checkpoints", "trained on", "source"), rows)
+
+
 def extras() -> str:
     """The optional parts of the installation, and the first comment on each in pyproject.toml."""
     project = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
@@ -254,5 +287,6 @@ def extras() -> str:
 
 PAGES: dict[str, Callable[[], str]] = {"commands.md": commands}
 TABLES: dict[str, Callable[[], str]] = {
-    made.__name__: made for made in (protocols, rules, datasets, labels, models, features, claims, extras)
+    made.__name__: made
+    for made in (protocols, rules, datasets, labels, models, features, claims, disturbances, exposure, extras)
 }

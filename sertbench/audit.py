@@ -18,9 +18,10 @@ from sertbench import audit_checks, audit_files, audit_shortcuts, audit_tree
 from sertbench.audit_checks import Finding
 from sertbench.audit_files import Heard
 from sertbench.audit_tree import Tree, printable
-from sertbench.corpus import Corpus, LabelSet, Utterance, published_counts
+from sertbench.corpus import Corpus, LabelSet, Utterance
 from sertbench.duplicates import near_copies
 from sertbench.errors import AudioError
+from sertbench.selection import published_counts
 
 CLEAN, WARNINGS, UNUSABLE = "clean", "warnings", "unusable"
 STATUS = {CLEAN: 0, WARNINGS: 1, UNUSABLE: 3}  # exit status; 2 says that the command line was wrong

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from sertbench.audit_files import CLIPPED, SILENT, SOUND, Heard
 from sertbench.audit_tree import MOST_REFUSED, Tree, printable
-from sertbench.corpus import count_faults
 from sertbench.errors import few
+from sertbench.selection import count_faults
 
 SEVERITIES = ("error", "warning", "note")
 LONG = 12.0  #       times the median duration: IEMOCAP's longest turn is 9.5 times

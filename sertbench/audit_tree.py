@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sertbench import exclusions
-from sertbench.corpus import AUDIO, Corpus, Utterance, named, utterances
+from sertbench.corpus import AUDIO, Corpus, Utterance
 from sertbench.errors import CorpusError
+from sertbench.selection import named, utterances
 
 MOST_REFUSED = 50  # files; an adapter that refuses more of them is not asked again
 

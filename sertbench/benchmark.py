@@ -15,6 +15,7 @@ from typing import Any
 
 from sertbench import (
     activations,
+    board_rows,
     bundle,
     cost,
     exclusions,
@@ -23,6 +24,7 @@ from sertbench import (
     gate,
     leaderboard,
     optimism,
+    plan_text,
     status,
     utterance_features,
 )
@@ -49,9 +51,9 @@ LOCK_SECONDS = 5.0  # `sertbench status` holds a run's lock for an instant
 class Outcome:
     """The end of a run: its row, and the leaderboard that it stands in."""
 
-    row: leaderboard.Row
+    row: board_rows.Row
     table: Path
-    rows: list[leaderboard.Row]
+    rows: list[board_rows.Row]
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,8 @@ def prepared(config: RunConfig, plan: Plan, display: Display, *, dry: bool) -> J
         files.ensure_writable(plan.folder)
         files.ensure_writable(Path(plan.config.leaderboards))
         display.log_to(plan.folder)
-    display.pairs("plan", cost.describe(plan, price))
-    for warning in cost.shortages(plan, price):
+    display.pairs("plan", plan_text.describe(plan, price))
+    for warning in plan_text.shortages(plan, price):
         display.say(f"warning: {warning}")
     lap("plan")
     return Job(config, plan, price, finished=False)
@@ -256,7 +258,7 @@ def publish(plan: Plan, run: dict[str, Any]) -> Outcome:
     """Put the bundle's row into its leaderboard."""
     boards, runs = Path(plan.config.leaderboards), Path(plan.config.runs)
     folder = Bundles.of(runs, boards).settled(plan.folder)
-    row = leaderboard.row_of(run if folder == plan.folder else bundle.load_run(folder), folder)
+    row = board_rows.row_of(run if folder == plan.folder else bundle.load_run(folder), folder)
     table, rows = leaderboard.add(boards, row, runs)
     mine = next(r for r in rows if r["row_id"] == row["row_id"])
     return Outcome(mine, table, rows)

@@ -40,7 +40,7 @@ class Checkpoint:
     def load(self) -> dict[str, Any] | None:
         """The content of the last checkpoint, or None; one that is damaged is left aside."""
         try:
-            content = self.path.read_bytes()
+            content = memoryview(self.path.read_bytes())
             if hashlib.sha256(content[HASH:]).hexdigest().encode() != content[:HASH]:
                 raise ValueError("its hash is not the one that was written")
             loaded: dict[str, Any] = torch.load(io.BytesIO(content[HASH:]), weights_only=True, map_location="cpu")
@@ -67,9 +67,14 @@ class Checkpoint:
         """Replace the checkpoint. A disk too full for it does not stop the fit."""
         buffer = io.BytesIO()
         torch.save(dict(content), buffer)
-        whole = hashlib.sha256(buffer.getbuffer()).hexdigest().encode() + buffer.getvalue()
+
+        def write(draft: Path) -> None:
+            with draft.open("wb") as file:  # in two pieces: weights and moments are large, and no copy is made of them
+                file.write(hashlib.sha256(buffer.getbuffer()).hexdigest().encode())
+                file.write(buffer.getbuffer())
+
         with suppress(StorageError):
-            files.write(self.path, lambda draft: draft.write_bytes(whole))
+            files.write(self.path, write)
         self._saved = time.monotonic()
 
     def discard(self) -> None:

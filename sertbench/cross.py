@@ -16,6 +16,7 @@ from sertbench import config as configs
 from sertbench import corpus as corpora
 from sertbench import plan as plans
 from sertbench.benchmark import Job
+from sertbench.board_rows import Row
 from sertbench.bundles import CROSSED
 from sertbench.config import RunConfig
 from sertbench.corpus import LabelSet
@@ -31,7 +32,6 @@ from sertbench.cross_corpus import (
     union,
 )
 from sertbench.errors import ConfigError, few, unknown
-from sertbench.leaderboard import Row
 from sertbench.plan import Plan
 from sertbench.progress import Display
 

@@ -12,11 +12,12 @@ from typing import Any
 
 import pandas as pd
 
-from sertbench import bundle, leaderboard
+from sertbench import board_files, board_rows, bundle
+from sertbench.board_files import CROSS
+from sertbench.board_rows import Row, key_of, text_of
 from sertbench.bundles import Bundles
 from sertbench.cross_corpus import corpus_of
 from sertbench.errors import BundleError, StorageError
-from sertbench.leaderboard import CROSS, Row, key_of, text_of
 from sertbench.results import Predictions, figures
 
 KEPT = (
@@ -44,7 +45,8 @@ def rows_of(run: Mapping[str, Any], folder: Path) -> list[Row]:
     recipe, config, within = model["recipe"], run["config"], run["cross"]["kind"] == "within"
     split = pd.read_parquet(folder / "split.parquet")
     frame = bundle.load_predictions(folder, run).frame
-    reasons = ["cross-corpus"] + [f"incomplete: {len(run['failures'])} fits failed"] * bool(run.get("failures"))
+    failed = len(run.get("failures", ()))
+    reasons = ["cross-corpus"] + [f"incomplete: {failed} fits failed"] * bool(failed)
     found = []
     for test in cross["test"]:
         mine = frame if within else frame[frame["utterance"].map(corpus_of) == test]
@@ -82,7 +84,7 @@ def rows_of(run: Mapping[str, Any], folder: Path) -> list[Row]:
                 "precision": run["compute"]["precision"],
                 "n_params": model["n_parameters"],
                 "features_licence": run.get("features", {}).get("licence", ""),
-                **leaderboard.provenance(run, folder),
+                **board_rows.provenance(run, folder),
                 "row_id": f"{run['row_id']}-{test}",
             }
         )
@@ -111,9 +113,9 @@ def add(boards: Path, rows: Sequence[Row]) -> Path:
     path = boards / CROSS
     try:
         boards.mkdir(parents=True, exist_ok=True)
-        with leaderboard.locked(path):
-            new = {key_of(row, KEY): row for row in [*leaderboard.read(path, KEY), *rows]}
-            leaderboard.write(path, ordered(list(new.values())), COLUMNS)
+        with board_files.locked(path):
+            new = {key_of(row, KEY): row for row in [*board_files.read(path, KEY), *rows]}
+            board_files.write(path, ordered(list(new.values())), COLUMNS)
     except OSError as error:
         raise StorageError(
             f"cannot write the cross-corpus board {path}: {error.strerror or error}. "
@@ -147,7 +149,7 @@ def rebuild(boards: Path, bundles: Bundles) -> tuple[list[Path], list[str]]:
 
 def check(boards: Path, bundles: Bundles) -> Iterator[str]:
     """Where the published board is not what the bundles give, in sentences."""
-    published = {r["row_id"]: r for r in leaderboard.read(boards / CROSS, KEY)}
+    published = {r["row_id"]: r for r in board_files.read(boards / CROSS, KEY)}
     rows, left_out = derived(bundles)
     yield from left_out
     for row in published.values():

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from sertbench.corpus import Corpus, LabelSet, Manifest, Utterance
-from sertbench.errors import ConfigError, CorpusError, ProtocolError, unknown
+from sertbench.errors import ConfigError, CorpusError, ProtocolError, few, unknown
 from sertbench.protocol_rules import ascending, shuffled
 from sertbench.protocols import Fold, Split, build_split
 
@@ -58,7 +58,7 @@ def canonical(name: str, merged: Mapping[str, str]) -> str:
 
 
 def read_merges(texts: Iterable[str], label_sets: Iterable[LabelSet]) -> dict[str, str]:
-    """What `--merge calm=neutral` says. ConfigError for a name that no corpus has."""
+    """What `--merge calm=neutral` says. ConfigError for a name that no corpus has, and for a chain of merges."""
     known = {canonical(c, {}) for label_set in label_sets for c in label_set.classes}
     merged = {}
     for text in texts:
@@ -69,6 +69,11 @@ def read_merges(texts: Iterable[str], label_sets: Iterable[LabelSet]) -> dict[st
             if canonical(name, {}) not in known:
                 raise ConfigError(f"--merge {text}: {unknown('emotion of these corpora', name, known)}")
         merged[canonical(one, {})] = canonical(other, {})
+    if chained := sorted(set(merged) & set(merged.values())):
+        raise ConfigError(
+            f"--merge: {few(chained)} is counted as another emotion, and another one as it. Name the emotion that all "
+            "of them end in: --merge calm=neutral --merge bored=neutral"
+        )
     return merged
 
 

@@ -21,7 +21,8 @@ from sertbench import stopwatch
 from sertbench.corpus import Manifest
 from sertbench.errors import ConfigError, PluginError, SealError, SertbenchError, StoppedError, TrainingError, few
 from sertbench.executors import BEGUN, STOPPED, Result, Runner, Work, ended_with
-from sertbench.feature_store import FeatureStore, open_store
+from sertbench.feature_cache import open_store
+from sertbench.feature_store import FeatureStore
 from sertbench.fits import FitRecord, run_fit, run_prediction
 from sertbench.model import Choice, Estimator
 from sertbench.plan import Plan
@@ -75,6 +76,8 @@ class FoldRunner:
     def _event(self, tag: str, event: Any) -> None:
         if event == BEGUN:
             self._display.begun(tag)
+        elif isinstance(event, str):
+            self._display.say(f"{tag}: {event}")
         else:
             self._display.epoch(tag, event, self.plan.recipe.epochs)
 

@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 
 from sertbench import fetch, files, lfs, unpack
-from sertbench.corpus import Archive, Corpus, select
+from sertbench.corpus import Archive, Corpus
 from sertbench.corpus_facts import licence_name
 from sertbench.errors import ConfigError, CorpusError, StorageError
+from sertbench.selection import select
 
 ROOM = 2.5  # disk needed per byte to download: the archive, what is in it (speech packs to half at best), some air
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sertbench.errors import few
 from sertbench.report_view import CHEATS, COSTS, Table, View, costs, matrix
 from sertbench.run_details import Curve, Details
 from sertbench.svg import Scale, short
@@ -80,9 +81,10 @@ def pareto(table: Table) -> Figure:
     """UAR against each cost, on a logarithmic axis, with the Pareto front."""
     from matplotlib.ticker import NullLocator
 
-    figure, all_axes = new(WIDE, 2.4, len(COSTS))
-    for axes, (name, label) in zip(all_axes, COSTS.items(), strict=True):
-        points, _ = costs(table, name)
+    found = [(label, *costs(table, name)) for name, label in COSTS.items()]
+    found = [(label, points, without) for label, points, without in found if points]
+    figure, all_axes = new(WIDE, 2.4, len(found))
+    for axes, (label, points, without) in zip(all_axes, found, strict=True):
         front = sorted((cost, uar) for _, cost, uar, best in points if best)
         axes.step([c for c, _ in front], [u for _, u in front], where="post", color=COLOURS[1], lw=1)
         for model, cost, uar, best in points:
@@ -95,7 +97,7 @@ def pareto(table: Table) -> Figure:
         axes.set_xlim(scale.low, scale.high)
         axes.set_xticks(scale.ticks(), [short(value) for value in scale.ticks()])
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xlabel(label)
+        axes.set_xlabel(label + (f"\nleft out, not known: {few(without, 4)}" if without else ""))
     all_axes[0].set_ylabel("UAR (%)")
     figure.suptitle(title(table), x=0.01, ha="left", fontsize=8)
     return figure

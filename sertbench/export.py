@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from sertbench.leaderboard import BOARDS, TABLE, Row, key_of, text_of
+from sertbench.board_rows import BOARDS, TABLE, Row, key_of, text_of
 
 COLUMNS = ("Rank", "Model", "UAR", "95 % interval", "Seed SD", "WA", "Macro F1", "Weighted F1", "Parameters", "Trials")
 LATEX_COLUMNS = (*COLUMNS[:-2], "Params", "Trials")  # heads in two lines, and short: a page is narrow

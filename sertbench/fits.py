@@ -26,7 +26,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from sertbench import files
+from sertbench import files, footprint
+from sertbench.admission import admitted
 from sertbench.checkpoints import Checkpoint
 from sertbench.compute import settle
 from sertbench.errors import StorageError
@@ -156,10 +157,10 @@ def run_fit(task: FitTask, report: Report) -> FitRecord:
     if task.stop_below and (pruned := load_record(task.folder, name_if_pruned)) is not None:
         return replace(pruned, reused=True)
     settle(task.compute.device)
-    started = time.perf_counter()
     checkpoint = Checkpoint(task.folder / f".{identity}.checkpoint")
-    with blaming(task.model):
-        fitted, n_parameters, parts = fit(task, report, checkpoint)
+    with blaming(task.model), admitted(footprint.of_fit(task, parts := checkpoint.parts), report):
+        started = time.perf_counter()
+        fitted, n_parameters, parts = fit(task, report, checkpoint, parts)
     notes = [f"{damage}, so it was fitted again" if damage else "", checkpoint.note, fitted.note]
     if parts > 1:
         notes.append(f"memory ran out: batches were cut into {parts} parts")
@@ -181,10 +182,11 @@ def run_fit(task: FitTask, report: Report) -> FitRecord:
     return record
 
 
-def fit(task: FitTask, report: Report, checkpoint: Checkpoint) -> tuple[Fitted, int, int]:
+def fit(task: FitTask, report: Report, checkpoint: Checkpoint, parts: int) -> tuple[Fitted, int, int]:
     """Do the work of a fit: the outcome, the number of parameters, and into how many parts batches were cut.
 
-    When memory runs out, the fit begins anew with half the batch at a time and the gradients added up.
+    It begins with as many `parts` as its checkpoint has. When memory runs out, the fit begins anew with half the batch
+    at a time and the gradients added up.
     """
     cls, recipe, arguments = task.resolve()
     if issubclass(cls, Estimator):
@@ -197,7 +199,7 @@ def fit(task: FitTask, report: Report, checkpoint: Checkpoint) -> tuple[Fitted, 
             return refit_network(task, cls, recipe, arguments, checkpoint, parts)
         return fit_network(task, cls, recipe, arguments, report, checkpoint, parts)
 
-    (fitted, n_parameters), parts = with_less_memory(attempt, recipe.batch_size // 2, checkpoint.parts)
+    (fitted, n_parameters), parts = with_less_memory(attempt, recipe.batch_size // 2, parts)
     return fitted, n_parameters, parts
 
 
@@ -206,15 +208,14 @@ def run_prediction(task: PredictionTask, report: Report) -> tuple[np.ndarray, fl
 
     They are kept beside the fit, and read back if they are asked for again.
     """
-    del report
     test = hashlib.sha256(np.ascontiguousarray(task.test, dtype=np.int64).tobytes()).hexdigest()[:16]
     path = task.fit.folder / task.fit.identity() / f"test-{test}.npz"
     with suppress(OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile), path.open("rb") as file:
         kept = np.load(file)
         return kept["probabilities"], float(kept["seconds"])
-    started = time.perf_counter()
     settle(task.fit.compute.device)
-    with blaming(task.fit.model):
+    with blaming(task.fit.model), admitted(footprint.of_prediction(task.fit), report):
+        started = time.perf_counter()
         probabilities = predict_test(task)
     seconds = time.perf_counter() - started
 
@@ -236,7 +237,7 @@ def predict_every_epoch(task: PredictionTask, report: Report) -> np.ndarray:
     cls, recipe, arguments = fit.resolve()
     items, owner = store.items_of(task.test)
     outputs = []
-    with own_random_state(fit.compute.device):
+    with admitted(footprint.of_fit(fit), report), own_random_state(fit.compute.device):
         network, events = start_training(fit, cast("type[NeuralModel]", cls), recipe, arguments)
         for event in events:
             report(event)

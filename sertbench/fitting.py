@@ -29,7 +29,7 @@ from sertbench.stopwatch import lap
 from sertbench.tasks import FitTask, PredictionTask, blinded
 from sertbench.training import PREDICT_BATCH, EpochEnd, Fitted, predict, train, train_for
 
-Report = Callable[[EpochEnd], None]
+Report = Callable[[EpochEnd | str], None]  # the end of an epoch, or a sentence for people
 
 
 def fit_network(

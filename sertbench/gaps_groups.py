@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sertbench import bundle, config, corpus, exclusions, plugins
+from sertbench import bundle, config, corpus, exclusions, plugins, selection
 from sertbench.errors import BundleError
 from sertbench.results import Predictions
 
@@ -32,7 +32,7 @@ def of_corpus(folder: Path, run: Mapping[str, Any], data: str | None) -> dict[st
     with exclusions.reading(loaded.corpus.home(root), left_out):
         found = loaded.corpus.at(root)
     label_set, ages = found.label_set(settings.labels), found.ages(root)
-    chosen = corpus.select(found, run["corpus"]["name"], root, label_set, settings.subset, left_out)
+    chosen = selection.select(found, run["corpus"]["name"], root, label_set, settings.subset, left_out)
     return {
         "gender": {u.id: u.gender or "" for u in chosen},
         "age": {u.id: decade(ages[u.speaker]) if u.speaker in ages else "" for u in chosen},

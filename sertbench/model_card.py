@@ -11,7 +11,9 @@ from typing import Any
 
 from sertbench import __version__
 from sertbench.cards import table
+from sertbench.feature_spec import Features, SslSpec, WaveformSpec
 from sertbench.model_config import ModelConfig
+from sertbench.pretrained import HUB_ID
 
 NOT_FOR = (
     "surveillance, or telling the emotions of people who do not know of it or have not agreed to it",
@@ -27,7 +29,7 @@ def markdown(config: ModelConfig, run: Mapping[str, Any], corpus: Mapping[str, s
     name, about = f"{config.name}-{run['corpus']['name']}", run["corpus"]
     acted = "It is synthetic: nothing here says anything about people." if about["synthetic"] else ""
     parts = [
-        f"---\n{front_matter(name, run)}---",
+        f"---\n{front_matter(name, config, run)}---",
         f"# {name}\n\nSpeech emotion recognition: {', '.join(config.classes)}. Model `{config.name}` "
         f"({run['model']['family']}; {run['model']['paper']}), trained on {about['name']} (label set "
         f"{about['label_set']}, subset {about['subset']}) by sertbench {__version__}.",
@@ -42,7 +44,7 @@ def markdown(config: ModelConfig, run: Mapping[str, Any], corpus: Mapping[str, s
     return "\n\n".join(parts) + "\n"
 
 
-def front_matter(name: str, run: Mapping[str, Any]) -> str:
+def front_matter(name: str, config: ModelConfig, run: Mapping[str, Any]) -> str:
     """YAML, whose texts are written as JSON writes them."""
     corpus, figures = run["corpus"], run["figures"]
     text = json.dumps
@@ -59,6 +61,7 @@ def front_matter(name: str, run: Mapping[str, Any]) -> str:
         "license: other",
         f"license_name: {text('as the corpus allows: ' + str(corpus['licence']), ensure_ascii=False)}",
         f"datasets: [{text(corpus['name'])}]",
+        *([f"base_model: {text(base)}"] if (base := hub_id(config)) else []),
         "model-index:",
         f"- name: {text(name)}",
         "  results:",
@@ -72,25 +75,69 @@ def front_matter(name: str, run: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def hub_id(config: ModelConfig) -> str:
+    """The checkpoint that it needs, if that has a page on the hub; else empty."""
+    name = config.needs_checkpoint.name if config.needs_checkpoint else ""
+    return name if HUB_ID.fullmatch(name) else ""
+
+
 def use(config: ModelConfig, onnx: str, no_onnx: str) -> str:
     """What to type."""
     extra = "" if config.plugin else " --model FILE.py"
-    example = f"    pip install 'sertbench[export]'\n    sertbench predict FOLDER file.wav{extra}"
+    needed = "export,ssl" if config.needs_checkpoint else "export"
+    example = f"    pip install 'sertbench[{needed}]'\n    sertbench predict FOLDER file.wav{extra}"
     recipe = config.members[0].recipe
     heard = "whole utterances" if recipe.window is None else f"windows of {recipe.window} s every {recipe.hop} s"
     assert recipe.features is not None, "models without features are not exported"
     lines = [
         example,
+        *checkpoint(config),
         f"It takes {config.sample_rate} Hz mono (other rates are resampled with soxr HQ, channel rule "
         f"`{config.channel}`), {recipe.features.summary}, {heard}; an utterance's answer is the mean of the "
         f"{recipe.average} of its windows. `config.json` has every setting; the normaliser's mean and deviation are "
         "tensors of the weights file.",
-        f"`model.onnx`: {onnx}. It takes `features` (batch, rows, frames) before normalisation and, if it asks, "
-        "`lengths` (valid frames of each), and gives `logits`."
+        f"`model.onnx`: {onnx}. It takes {onnx_input(recipe.features)} and, if it asks, `lengths` (valid frames of "
+        "each), and gives `logits`."
         if onnx
         else f"There is no `model.onnx`: {no_onnx}.",
     ]
     return "\n\n".join(lines)
+
+
+def checkpoint(config: ModelConfig) -> list[str]:
+    """What the folder does not hold and a prediction needs."""
+    needs, features = config.needs_checkpoint, config.members[0].recipe.features
+    if needs is None:
+        return []
+    where = "the hub" if hub_id(config) else "its trainers' own folder; whoever has this one needs that one too"
+    what = "its frozen hidden states are the features"
+    if isinstance(features, WaveformSpec):
+        what = "the network is made by its configuration; the trained weights of all blocks are in this folder"
+    return [
+        f"**It needs the pre-trained checkpoint `{needs.name}`** (from {where}; SHA-256 `{needs.sha256}` over "
+        f"configuration, preprocessor and weights), which is not in this folder: {what}. `sertbench predict` looks for "
+        "it where it was seen last and by its name, and refuses another one; `--checkpoint FOLDER` says where it is. "
+        "The licence of the checkpoint holds as well."
+    ]
+
+
+def onnx_input(features: Features) -> str:
+    """What the ONNX file is given, in words."""
+    if isinstance(features, WaveformSpec):
+        level = " (each window brought to mean 0 and variance 1)" if features.normalise else ""
+        return f"`features` (batch, 1, samples), the waveform at 16 kHz{level}"
+    if isinstance(features, SslSpec):
+        first, *_, last = (features.chosen[0], *features.chosen)
+        layers = f"layer {first}" if first == last else f"layers {first} to {last} in this order"
+        shape, what = f"{features.rows}, frames", f"{features.hidden} hidden units of {layers}, 50 frames per second"
+        if features.kind == "ssl":
+            shape = f"{features.rows}, {len(features.chosen)}"
+            what = f"mean and deviation over time of {features.hidden} hidden units, a column per layer, {layers}"
+        return (
+            f"`features` (batch, {shape}) before normalisation, hidden states of the checkpoint ({what}; the encoder, "
+            "which computes them from audio, is not in it)"
+        )
+    return "`features` (batch, rows, frames) before normalisation"
 
 
 def evaluated(config: ModelConfig, run: Mapping[str, Any]) -> str:
@@ -168,5 +215,6 @@ def contents(config: ModelConfig, onnx: str) -> str:
         ("`audio.json`", "hashes of the corpus's recordings, so that a file that was in training is recognised"),
     ]
     if onnx:
-        rows.append(("`model.onnx`", "the same network with its normaliser"))
+        head = isinstance(config.members[0].recipe.features, SslSpec)
+        rows.append(("`model.onnx`", f"the same network with its normaliser{', without the encoder' * head}"))
     return table(("file", "what"), rows)

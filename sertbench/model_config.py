@@ -37,6 +37,16 @@ class MemberConfig:
 
 
 @dataclass(frozen=True)
+class CheckpointConfig:
+    """The pre-trained checkpoint that a model needs, and that is not in the folder: it is found by its hash."""
+
+    name: str  #     hub id, or the name of the folder that it lay in
+    sha256: str  #   of its configuration, its preprocessor's and its weights
+    family: str
+    in_this_folder: Literal[False] = False
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """The whole file."""
 
@@ -54,6 +64,7 @@ class ModelConfig:
     members: tuple[MemberConfig, ...]
     run: dict[str, Any]  #      corpus, protocol, figures: for readers
     versions: dict[str, Any]  # for readers
+    needs_checkpoint: CheckpointConfig | None = None  # for readers: the recipe's features name it too
 
 
 def to_json(config: ModelConfig) -> dict[str, Any]:

@@ -8,19 +8,17 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sertbench import bundle, files, model_card, model_config, model_folder, onnx_export, plugins
 from sertbench.errors import ConfigError, SertbenchError, StorageError
-from sertbench.feature_spec import SAMPLE_RATE
-from sertbench.fitting import restored
-from sertbench.model import NeuralModel
-from sertbench.model_config import FORMAT, VERSION, MemberConfig, ModelConfig
-from sertbench.network import Network
-from sertbench.trained import Member, Trained, best_on_validation, from_run, input_shape
+from sertbench.feature_spec import SAMPLE_RATE, Features
+from sertbench.model_config import FORMAT, VERSION, CheckpointConfig, MemberConfig, ModelConfig
+from sertbench.pretrained_spec import Pretrained
+from sertbench.trained import Member, Trained, best_on_validation, from_run, input_shape, network_of
 
 VERSIONS = ("sertbench", "python", "torch", "scikit-learn", "soundfile", "soxr")
 
@@ -33,19 +31,27 @@ class Exported:
     trained: Trained
     onnx: str  #    what the ONNX file is; empty: there is none
     no_onnx: str  # why there is none
+    needs: CheckpointConfig | None  # what is not in the folder
 
 
 def export(
-    run_folder: Path, folder: Path, fold: str | None = None, seed: int | None = None, *, everything: bool = False
+    run_folder: Path,
+    folder: Path,
+    fold: str | None = None,
+    seed: int | None = None,
+    checkpoint: str | None = None,
+    *,
+    everything: bool = False,
 ) -> Exported:
     """Write a new folder. Without `fold`, `seed` and `everything`: the fit that is best on its validation part.
 
-    Raises ConfigError if the folder is not empty, and BundleError for a run whose fits are not at hand.
+    `checkpoint` is as in `trained.from_run`. Raises ConfigError if the folder is not empty, and BundleError for a run
+    whose fits are not at hand.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is there already and not empty, and is not overwritten: choose another name")
     refuse_without_safetensors()
-    trained = from_run(run_folder, fold, seed)
+    trained = from_run(run_folder, fold, seed, checkpoint)
     if not everything and len(trained.members) > 1:
         trained = replace(trained, members=(best_on_validation(trained),))
     run = bundle.load_run(run_folder)
@@ -87,11 +93,11 @@ def fill(draft: Path, trained: Trained, run: Mapping[str, Any]) -> Exported:
     if not trained.is_network:
         reason = f"{trained.name} is an estimator of scikit-learn, not a network"
     elif single:
-        onnx, reason = onnx_export.export(
-            network_of(trained, trained.members[0]), input_shape(trained.members[0].recipe), draft / "model.onnx"
-        )
+        member = trained.members[0]
+        network = network_of(trained, member, "cpu")
+        onnx, reason = onnx_export.export(network, input_shape(member.recipe), draft / "model.onnx")
     files.write_text(draft / "README.md", model_card.markdown(config, run, corpus_of(run), onnx, reason))
-    return Exported(draft, trained, onnx, reason)
+    return Exported(draft, trained, onnx, reason, config.needs_checkpoint)
 
 
 def safe(text: str) -> str:
@@ -119,13 +125,6 @@ def save_member(path: Path, member: Member) -> MemberConfig:
     )  # fmt: skip
 
 
-def network_of(trained: Trained, member: Member) -> Network:
-    """A member's network on the CPU."""
-    cls = cast("type[NeuralModel]", trained.cls)
-    shape = input_shape(member.recipe)
-    return restored(cls, member.arguments, member.recipe, shape, len(trained.classes), member.weights, "cpu")
-
-
 def configured(trained: Trained, run: Mapping[str, Any], members: tuple[MemberConfig, ...]) -> ModelConfig:
     """What the model is."""
     corpus, protocol = run["corpus"], run["protocol"]
@@ -148,8 +147,15 @@ def configured(trained: Trained, run: Mapping[str, Any], members: tuple[MemberCo
     return ModelConfig(
         FORMAT, VERSION, "network" if trained.is_network else "estimator", trained.name,
         None if local else trained.spec, trained.cls.__name__, trained.source_sha256, trained.classes, SAMPLE_RATE,
-        trained.channel, trained.source, members, about, versions,
+        trained.channel, trained.source, members, about, versions, needed(members[0].recipe.features),
     )  # fmt: skip
+
+
+def needed(features: Features | None) -> CheckpointConfig | None:
+    """The checkpoint that is not in the folder, if the features are of one."""
+    if not isinstance(features, Pretrained):
+        return None
+    return CheckpointConfig(features.checkpoint, features.sha256, features.family)
 
 
 def corpus_of(run: Mapping[str, Any]) -> dict[str, str]:

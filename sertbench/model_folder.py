@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sertbench import model_config, plugins
+from sertbench import model_config, needed_checkpoint, plugins
 from sertbench.bundle import is_file_name
 from sertbench.errors import BundleError, ConfigError, PluginError, unknown
 from sertbench.estimator_state import State
@@ -37,10 +38,18 @@ def holds(folder: Path) -> bool:
     return (folder / CONFIG).is_file() and not (folder / "run.json").exists()
 
 
-def read(folder: Path, fold: str | None = None, seed: int | None = None, model: str | None = None) -> Trained:
+def read(
+    folder: Path,
+    fold: str | None = None,
+    seed: int | None = None,
+    model: str | None = None,
+    checkpoint: str | None = None,
+) -> Trained:
     """An exported model; with `fold` and `seed`, some of its fits. `model` is the Python file of its architecture.
 
-    Raises BundleError for a folder that is damaged, or holds what it must not.
+    `checkpoint` is the folder or hub id of the pre-trained checkpoint that it needs, if it is not where it was seen
+    last. Raises BundleError for a folder that is damaged, or holds what it must not, and ConfigError for a checkpoint
+    that is not at hand.
     """
     config = model_config.read(load_json(folder / CONFIG), str(folder / CONFIG))
     loaded = plugins.load_model(plugin_of(folder, config, model))
@@ -50,6 +59,11 @@ def read(folder: Path, fold: str | None = None, seed: int | None = None, model: 
     if not chosen:
         there = ", ".join(f"fold {m.fold} seed {m.seed}" for m in config.members)
         raise ConfigError(f"{folder} has no fit of fold {fold}, seed {seed}. It has: {there}")
+    found = {
+        features: needed_checkpoint.located(features, str(folder), asked=checkpoint)
+        for features in {m.recipe.features for m in chosen}
+    }
+    chosen = [replace(m, recipe=replace(m.recipe, features=found[m.recipe.features])) for m in chosen]
     members = tuple(read_member(folder, m, loaded.cls, len(config.classes)) for m in chosen)
     refuse_deaf(config.name, loaded.cls, members[0].recipe)
     return Trained(

@@ -8,6 +8,7 @@ How logits of an utterance's windows are averaged, and how features are made, is
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import re
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 
 from sertbench.errors import ConfigError
 from sertbench.network import Network
+from sertbench.sequence_layers import MaskedBatchNorm, ValidBatchNorm
 
 TOLERANCE = 1e-4  # largest difference of a logit from torch's, relative to the largest logit where that is over 1
 
@@ -45,6 +47,34 @@ class Exported(nn.Module):
         return logits
 
 
+class AllSteps(nn.Module):
+    """A masked batch normalisation, in evaluation, of all steps: an exporter cannot know how many of them are valid."""
+
+    def __init__(self, norm: MaskedBatchNorm) -> None:
+        super().__init__()
+        self.norm = norm
+        self.frames_last = isinstance(norm, ValidBatchNorm)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Normalise x, shaped as `norm` takes it, and put zeros where mask (B, T) is False."""
+        steps = x.transpose(1, -1) if self.frames_last else x  # (B, T, ..., C)
+        normal = nn.BatchNorm1d.forward(self.norm, steps.flatten(0, -2)).reshape(steps.shape)
+        kept = (normal.flatten(2) * mask[:, :, None]).reshape(steps.shape)
+        return kept.transpose(1, -1) if self.frames_last else kept
+
+
+def exportable(network: Network) -> Network:
+    """The network, or where exporters do not know one of its blocks, a copy that gives the same without it."""
+    if not any(isinstance(module, MaskedBatchNorm) for module in network.modules()):
+        return network
+    copied = copy.deepcopy(network)
+    for module in list(copied.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, MaskedBatchNorm):
+                setattr(module, name, AllSteps(child))
+    return copied
+
+
 def export(network: Network, input_shape: tuple[int, int], path: Path) -> tuple[str, str]:
     """Write `path` and say what may vary and how close it is to torch; or write nothing and say why not.
 
@@ -57,8 +87,11 @@ def export(network: Network, input_shape: tuple[int, int], path: Path) -> tuple[
     except ImportError as error:
         raise ConfigError(f"ONNX needs packages ({error}): `pip install 'sertbench[export]'`") from error
     F, T = input_shape
+    times = (True, False) if T else (True,)
+    if network.whole and T:  # an utterance's columns are no frames but, say, an encoder's layers
+        times = (False,)
     recurrent = any(isinstance(module, nn.RNNBase) for module in network.modules())
-    ways = [(traced, time) for traced in (False, True) for time in ((True, False) if T else (True,))]
+    ways = [(traced, time) for traced in (False, True) for time in times]
     reason = ""
     for traced, time in ways:
         if recurrent and not traced:
@@ -78,6 +111,8 @@ def reason_of(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().partition("\n")[0]
+    if failed := re.search(r"while running (\w+) node. Name:'([^']*)'", text):
+        return f"its operator {failed[1]} ({failed[2]}) does not run with another batch or number of frames"
     return f"torch's exporter fails ({type(error).__name__}: {text[:200]})"
 
 
@@ -86,7 +121,7 @@ def attempt(network: Network, F: int, T: int, time: bool, path: Path, *, traced:
 
     `traced`: with torch's older exporter, which follows one example; the check has other sizes than that.
     """
-    module = Exported(network).eval()
+    module = Exported(network).eval()  # what the file must be equal to
     frames = T or 64  # few: a recurrent layer is unrolled
     example = inputs(network, 3, F, frames)
     names = ["features", "lengths"][: len(example)]
@@ -100,12 +135,15 @@ def attempt(network: Network, F: int, T: int, time: bool, path: Path, *, traced:
         shapes = ({0: batch, **frames_axis}, {0: batch})[: len(example)]
         how = {"dynamo": True, "external_data": False, "dynamic_shapes": shapes, "verbose": False}
     with quiet():
-        torch.onnx.export(module, example, str(path), input_names=names, output_names=["logits"], **how)
+        torch.onnx.export(
+            Exported(exportable(network)).eval(), example, str(path), input_names=names, output_names=["logits"], **how
+        )
     cases = [(1, frames), (5, frames)] + [(2, frames + 37), (2, max(16, frames - 29))] * time
     worst = max(difference(module, path, inputs(network, B, F, n)) for B, n in cases)
     if not worst <= TOLERANCE:
         raise ValueError(f"its logits differ from torch's by {worst:.1e}")
-    return f"any batch{' and any number of frames' if time else f', {T} frames'}; {worst:.0e} from torch at most"
+    size = " and any number of frames" if time else f", {T} {'columns' if network.whole else 'frames'}"
+    return f"any batch{size}; {worst:.0e} from torch at most"
 
 
 def inputs(network: Network, B: int, F: int, frames: int) -> tuple[Tensor, ...]:
@@ -126,7 +164,7 @@ def difference(module: nn.Module, path: Path, given: tuple[Tensor, ...]) -> floa
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     fed = {i.name: value.numpy() for i, value in zip(session.get_inputs(), given, strict=True)}
     (there,) = session.run(None, fed)

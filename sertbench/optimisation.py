@@ -67,8 +67,7 @@ def make_optimiser(
         kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
         # fused: one pass over the weights, not twelve
         optimiser = kind(weights, rate, weight_decay=decay, capturable=recordable, fused=True)
-    if recordable:
-        optimiser.register_load_state_dict_post_hook(rate_to_device)
+    optimiser.register_load_state_dict_post_hook(keep_own_settings)
     schedulers = torch.optim.lr_scheduler
     schedule: torch.optim.lr_scheduler.LRScheduler
     if recipe.schedule == "exponential":
@@ -82,7 +81,13 @@ def make_optimiser(
     return optimiser, schedule
 
 
-def rate_to_device(optimiser: torch.optim.Optimizer) -> None:
-    """Put a learning rate that was read from a file where the weights are."""
+def keep_own_settings(optimiser: torch.optim.Optimizer) -> None:
+    """Whether steps are recorded is the optimiser's own matter, not that of the checkpoint that it was read from.
+
+    A checkpoint brings the learning rate, as a number or as a tensor; how a step is computed stays as it was made.
+    """
+    own = optimiser.defaults
     for group in optimiser.param_groups:
-        group["lr"] = group["lr"].to(group["params"][0].device)
+        group.update({name: own[name] for name in ("capturable", "fused") if name in own})
+        on_device = isinstance(own["lr"], Tensor)
+        group["lr"] = torch.as_tensor(group["lr"], device=own["lr"].device) if on_device else float(group["lr"])

@@ -30,6 +30,7 @@ from sertbench import (
 )
 from sertbench import config as configs
 from sertbench import corpus as corpora
+from sertbench.board_files import CROSS
 from sertbench.compute import Compute
 from sertbench.config import RunConfig
 from sertbench.corpus import Corpus, LabelSet, Manifest
@@ -91,6 +92,10 @@ def make(config: RunConfig, display: Display) -> Plan:
     with exclusions.reading(loaded.corpus.home(root), excluded):
         corpus = loaded.corpus.at(root)
     name = corpus.title or loaded.name
+    if f"{name}.csv" == CROSS:
+        raise ConfigError(
+            f"a corpus cannot be called {name}: {CROSS} is the board of cross-corpus runs. Rename its file"
+        )
     label_set = corpus.label_set(config.labels)
     protocol = find_protocol(corpus, name, config.protocol)
     with display.stage(f"reading {name}", 1) as advance:
@@ -182,7 +187,11 @@ def with_checkpoint(recipe: Recipe, choice: Choice, device: str) -> tuple[Recipe
     """Recipe and choice with the features' checkpoint found, if they need one; a network begins with its hash."""
     if not isinstance(recipe.features, Pretrained):
         return recipe, choice
-    found = pretrained.resolve(recipe.features, device)
+    return with_features(recipe, choice, pretrained.resolve(recipe.features, device))
+
+
+def with_features(recipe: Recipe, choice: Choice, found: Pretrained) -> tuple[Recipe, Choice]:
+    """Recipe and choice with the features of a checkpoint that was found."""
     begins = {"checkpoint": found.sha256} if isinstance(found, WaveformSpec) else {}
     return replace(recipe, features=found), {**choice, "features": found, **begins}
 

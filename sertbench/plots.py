@@ -73,9 +73,10 @@ def of_boards(view: View, kinds: Sequence[str]) -> Iterator[Plot | Missing]:
     per_table: dict[str, Callable[[Table], Figure]] = {"board": drawings.board, "pareto": drawings.pareto}
     for kind, draw in per_table.items():
         for table in view.tables if kind in kinds else ():
-            if kind == "pareto" and not all(costs(table, name)[0] for name in COSTS):
-                yield Missing(kind, f"{table.name}: no main row has parameters, training time and latency")
-            else:
+            unknown = [label for name, label in COSTS.items() if not costs(table, name)[0]] if kind == "pareto" else []
+            if unknown:
+                yield Missing(kind, f"{table.name}: no main row has {' or '.join(unknown)}")
+            if len(unknown) < len(COSTS):
                 name = slug(f"{kind}-{table.first['corpus']}-{table.id[1:7]}", 60)
                 yield Plot(name, partial(draw, table))
     reasons: list[tuple[str, Callable[[View], Figure], str]] = [

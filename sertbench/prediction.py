@@ -6,7 +6,7 @@ import io
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,13 +18,14 @@ from threadpoolctl import threadpool_limits
 from sertbench import audio, estimator_state
 from sertbench.compute import Compute
 from sertbench.corpus import Utterance, audio_files
-from sertbench.errors import AudioError, ConfigError, StorageError
+from sertbench.errors import AudioError, ConfigError
+from sertbench.feature_cache import open_store
 from sertbench.feature_spec import SAMPLE_RATE
-from sertbench.feature_store import FeatureStore, open_store, windows
-from sertbench.fitting import restored
+from sertbench.feature_store import FeatureStore, windows
 from sertbench.guard import blaming
-from sertbench.model import Estimator, Examples, NeuralModel
-from sertbench.trained import Member, Trained, input_shape
+from sertbench.model import Estimator, Examples
+from sertbench.pretrained_spec import SslSpec
+from sertbench.trained import Member, Trained, network_of
 from sertbench.training import predict
 
 PIECE = 2.0  # seconds of a piece of a model that takes utterances whole
@@ -189,10 +190,13 @@ def probabilities(trained: Trained, clips: Sequence[Clip], rule: str, cache: Pat
     for member in trained.members:
         recipe = member.recipe
         assert recipe.features is not None, "models without features were refused"
-        key = recipe.features, recipe.window, recipe.hop
+        features = recipe.features
+        if isinstance(features, SslSpec):
+            features = replace(features, device=compute.device)
+        key = features, recipe.window, recipe.hop
         if key not in stores:
             paths, hashes = [c.path for c in clips], [c.sha256 for c in clips]
-            stores[key] = open_store(paths, hashes, recipe.features, recipe.window, recipe.hop, rule, cache)
+            stores[key] = open_store(paths, hashes, features, recipe.window, recipe.hop, rule, cache)
         with blaming(trained.spec), threadpool_limits(1):
             found.append(by_member(trained, member, stores[key], clips, compute))
     return np.stack(found)
@@ -209,17 +213,7 @@ def by_member(
         seconds = np.array([c.seconds for c in clips])
         given = estimator.predict_proba(Examples(nobody, seconds, store.functionals(positions), None))
         return checked(np.asarray(given, dtype=np.float32), n, len(trained.classes))
-    cls, shape = cast("type[NeuralModel]", trained.cls), input_shape(member.recipe)
-    try:
-        network = restored(
-            cls, member.arguments, member.recipe, shape, len(trained.classes), member.weights, compute.device
-        )
-    except (RuntimeError, TypeError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise StorageError(
-            f"the weights of fold {member.fold}, seed {member.seed} do not fit model {trained.name} as it is here "
-            f"({reason}). Its code was changed since, or the file is another model's"
-        ) from error
+    network = network_of(trained, member, compute.device)
     items, owner = store.items_of(positions)
     return checked(predict(network, member.recipe, store, items, owner, n, compute), n, len(trained.classes))
 

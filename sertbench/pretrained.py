@@ -36,8 +36,10 @@ FAMILIES = {
 ON_WAVEFORMS = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")  # the others compute a spectrum outside of the network
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 INDEX = "model.safetensors.index.json"
-NEEDED = f"{CONFIG}, {PREPROCESSOR} and model.safetensors"
+FILES = (CONFIG, PREPROCESSOR, "model.safetensors")
+NEEDED = "{}, {} and {}".format(*FILES)
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+HASH = re.compile(r"[0-9a-f]{64}")
 UNUSED = re.compile(r"masked_spec_embed|^decoder\.|^adapter\.")  # weights that hidden states do not depend on
 
 
@@ -113,8 +115,8 @@ def fetch(hub_id: str) -> Path:
             return folder
     raise ConfigError(
         f"checkpoint {hub_id} is not on this machine, and cannot be fetched ({reason}). Where there is a network, type "
-        f"`hf download {hub_id} config.json preprocessor_config.json model.safetensors --local-dir FOLDER`, copy the "
-        "folder here, and give it as the checkpoint, e.g. --features ssl:FOLDER"
+        f"`hf download {hub_id} {' '.join(FILES)} --local-dir FOLDER`, copy the folder "
+        "here, and give it as the checkpoint, e.g. --features ssl:FOLDER"
     )
 
 
@@ -215,14 +217,22 @@ def remember(sha256: str, folder: Path) -> None:
     files.write_text(cache_folder() / "checkpoints" / f"{sha256}.json", json.dumps({"folder": str(folder)}))
 
 
+def noted(sha256: str) -> Path | None:
+    """Where the checkpoint of this hash was seen last, if it was; it may have been moved or changed since."""
+    if not HASH.fullmatch(sha256):
+        return None
+    try:
+        return Path(json.loads((cache_folder() / "checkpoints" / f"{sha256}.json").read_text())["folder"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def folder_of(sha256: str) -> Path:
     """Where the checkpoint of this hash lies. ConfigError if it was changed or moved since."""
-    try:
-        folder = Path(json.loads((cache_folder() / "checkpoints" / f"{sha256}.json").read_text())["folder"])
-        if fingerprint(folder) == sha256:
+    folder = noted(sha256)
+    with contextlib.suppress(OSError, ConfigError):
+        if folder is not None and fingerprint(folder) == sha256:
             return folder
-    except (OSError, ValueError, KeyError, ConfigError):
-        pass
     raise ConfigError(
         f"the checkpoint with the hash {sha256[:12]} was moved or changed while it was needed, or $SERTBENCH_CACHE is "
         "another one here. Type the same command again"
@@ -232,7 +242,8 @@ def folder_of(sha256: str) -> Path:
 def load_network(folder: Path, **settings: Any) -> Any:
     """The network of a checkpoint in float32, for evaluation; of Whisper the encoder.
 
-    `settings` change its configuration. ConfigError if a weight is missing or has another shape than that says.
+    `settings` change its configuration. ConfigError if a weight is missing or has another shape than that says. On the
+    device "meta" there are shapes alone, and no weight is read.
     """
     import torch
     from transformers import AutoConfig, AutoModel
@@ -242,6 +253,8 @@ def load_network(folder: Path, **settings: Any) -> Any:
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             for name, value in settings.items():
                 setattr(config, name, value)
+            if torch.get_default_device().type == "meta":
+                return AutoModel.from_config(config, trust_remote_code=False)
             network, report = AutoModel.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32,
                 output_loading_info=True, config=config,

@@ -38,13 +38,13 @@ class SslSpec:
         if self.layers in ("all", "last"):
             return tuple(range(self.depth + 1)) if self.layers == "all" else (self.depth,)
         first, _, last = self.layers.partition("-")
-        numbers = tuple(range(int(first), int(last or first) + 1))
-        if not numbers or numbers[-1] > self.depth:
+        known = LAYERS.fullmatch(self.layers) is not None
+        if not known or not int(first) <= int(last or first) <= self.depth:
             raise ConfigError(
                 f"--features: layers {self.layers} of {self.checkpoint}: it has 0 to {self.depth} (0: the input of the "
                 "first block). Type all, last, one number or a range such as 6-9"
             )
-        return numbers
+        return tuple(range(int(first), int(last or first) + 1))
 
     @property
     def rows(self) -> int:

@@ -3,55 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from sertbench import bundle, cross_board, leaderboard, quoted, verify
+from sertbench import board_files, cross_board, leaderboard, quoted, verify
+from sertbench.board_rows import KEY, Row, gather, key_of, text_of
 from sertbench.bundles import Bundles
-from sertbench.errors import BundleError, ConfigError, StorageError
-from sertbench.leaderboard import KEY, Row, key_of, text_of
-
-
-@dataclass(frozen=True)
-class Gathered:
-    """The rows of all bundles, one per key, and what could not be used."""
-
-    rows: dict[str, list[Row]]  #   corpus -> rows, not yet ranked
-    left_out: tuple[str, ...]  #    a sentence for each bundle that gave no row
-
-
-def gather(bundles: Bundles) -> Gathered:
-    """The rows that the bundles give. Of several bundles with the same key the newest counts, as in a run."""
-    newest: dict[tuple[str, ...], Row] = {}
-    left_out = []
-    for folder in bundles:
-        try:
-            row = leaderboard.row_of(bundle.load_run(folder), folder)
-            if not bundle.is_file_name(row["corpus"]):
-                raise BundleError(f"{folder}: {row['corpus']!r} cannot be the name of a corpus")
-        except BundleError as error:
-            left_out.append(str(error))
-            continue
-        except (KeyError, TypeError, ValueError) as error:
-            left_out.append(f"{folder / 'run.json'} is damaged: {error!r} is missing or of the wrong kind")
-            continue
-        key = key_of(row, KEY)
-        old = newest.get(key)
-        if old is not None:
-            older, newer = sorted((old, row), key=lambda r: (r["date_utc"], r["row_id"]))
-            left_out.append(f"{older['bundle']}: {newer['bundle']} is a newer run of the same row")
-            row = newer
-        newest[key] = row
-    rows: dict[str, list[Row]] = {}
-    for row in sorted(newest.values(), key=lambda r: r["row_id"]):
-        rows.setdefault(row["corpus"], []).append(row)
-    return Gathered(rows, tuple(left_out))
+from sertbench.errors import ConfigError, StorageError
 
 
 def derived(path: Path, rows: list[Row], bundles: Bundles) -> list[Row]:
     """A leaderboard as it should be: the bundles' rows, and the published rows whose bundle is not at hand."""
     keys = {key_of(row, KEY) for row in rows}
-    kept = [r for r in leaderboard.read(path) if not bundles.find(r) and key_of(r, KEY) not in keys]
+    kept = [r for r in board_files.read(path) if not bundles.find(r) and key_of(r, KEY) not in keys]
     return leaderboard.ranked([*kept, *rows], bundles)
 
 
@@ -63,16 +26,16 @@ def rebuild(folder: Path, runs: Path, corpora: Sequence[str] = ()) -> tuple[list
     bundles = Bundles.of(runs, folder)
     gathered = gather(bundles)
     notes, paths = list(gathered.left_out), []
-    there = set(leaderboard.tables(folder))
+    there = set(board_files.tables(folder))
     for corpus in sorted({*gathered.rows, *there, *corpora}):
         path, rows = folder / f"{corpus}.csv", gathered.rows.get(corpus, [])
         if corpus not in {*gathered.rows, *there} and not quoted.rows(corpus):
             raise ConfigError(f"there is no bundle of {corpus} in {bundles}, and no paper's figures are known on it")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with leaderboard.locked(path):
+            with board_files.locked(path):
                 made = derived(path, rows, bundles)
-                leaderboard.save(path, made)
+                board_files.save(path, made)
         except OSError as error:
             raise StorageError(f"cannot write the leaderboard {path}: {error.strerror or error}") from error
         lost = (row for row in made if not bundles.find(row))
@@ -91,7 +54,7 @@ def check(folder: Path, runs: Path) -> list[str]:
     """Whatever in the published leaderboards is not what the bundles give, in sentences; empty if all is well."""
     bundles = Bundles.of(runs, folder)
     gathered = gather(bundles)
-    names = sorted({*gathered.rows, *leaderboard.tables(folder)})
+    names = sorted({*gathered.rows, *board_files.tables(folder)})
     found = list(gathered.left_out)
     for corpus in names:
         found += differences(folder / f"{corpus}.csv", gathered.rows.get(corpus, []), bundles)
@@ -100,7 +63,7 @@ def check(folder: Path, runs: Path) -> list[str]:
 
 def differences(path: Path, rows: list[Row], bundles: Bundles) -> Iterator[str]:
     """Where one published leaderboard differs from what the bundles give."""
-    published = leaderboard.read(path)
+    published = board_files.read(path)
     yield from map(str, verify.wrong_quotes(path))
     if not published and rows:
         yield f"{path} is missing or empty; the bundles give {len(rows)} rows"

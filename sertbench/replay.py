@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from sertbench import bundle, executors, files, replay_plan, replication
+from sertbench.board_rows import Row
 from sertbench.bundles import REPLAYS
 from sertbench.claim import Claim
 from sertbench.crossval import features, fit_task, seconds_of
 from sertbench.feature_store import FeatureStore
-from sertbench.leaderboard import Row
 from sertbench.model import Estimator
 from sertbench.progress import Display
 from sertbench.protocols import Fold, Split
@@ -97,6 +97,8 @@ def finished(plan: ReplayPlan, display: Display) -> Generator[dict[str, Any], No
     def on_event(tag: str, event: Any) -> None:
         if event == executors.BEGUN:
             display.begun(tag)
+        elif isinstance(event, str):
+            display.say(f"{tag}: {event}")
         else:
             display.epoch(tag, event, epochs[tag])
 

@@ -60,8 +60,9 @@ def run_every_epoch(task: PredictionTask, report: Report) -> EveryEpoch:
     started = time.perf_counter()
     history: list[EpochEnd] = []
 
-    def keep(event: EpochEnd) -> None:
-        history.append(event)
+    def keep(event: EpochEnd | str) -> None:
+        if isinstance(event, EpochEnd):
+            history.append(event)
         report(event)
 
     cls, _, _ = task.fit.resolve()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sertbench.board_rows import Row, text_of
 from sertbench.claim import SCORES, Published
-from sertbench.leaderboard import Row, text_of
 from sertbench.progress import Display
 from sertbench.replay import Outcome
 from sertbench.replay_plan import Setting

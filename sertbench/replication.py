@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sertbench import bundle, leaderboard
+from sertbench import board_files, board_rows, bundle
+from sertbench.board_rows import Row, key_of, text_of
 from sertbench.bundles import Bundles
 from sertbench.claim import SCORES
 from sertbench.errors import BundleError, StorageError
-from sertbench.leaderboard import Row, key_of, text_of
 from sertbench.results import percent
 from sertbench.scores import score
 
@@ -109,7 +109,7 @@ def row_of(run: Mapping[str, Any], folder: Path, honest: Mapping[str, Any] | Non
         "device": run["compute"]["device"],
         "precision": run["compute"]["precision"],
         "train_seconds_per_fit": run["timing"]["train_seconds_per_fit"],
-        **leaderboard.provenance(run, folder),
+        **board_rows.provenance(run, folder),
         "claim_sha256": claim["sha256"],
     }
     return {**row, **honest_cells(row, honest)}
@@ -145,10 +145,10 @@ def find_honest(
     One under `protocol`, the corpus's default, goes before others.
     """
     wanted = {"model": model, "corpus": corpus, "label_set": label_set, "subset": subset, "ranked": "1"}
-    rows = leaderboard.read(boards / f"{corpus}.csv")
+    rows = board_files.read(boards / f"{corpus}.csv")
     for folder in Bundles.of(runs, boards):
         with suppress(BundleError, KeyError, TypeError):  # not a whole bundle: so not an honest row either
-            rows.append(leaderboard.row_of(bundle.load_run(folder), folder))
+            rows.append(board_rows.row_of(bundle.load_run(folder), folder))
     same = [r for r in rows if all(text_of(r.get(name)) == value for name, value in wanted.items())]
     return max(same, key=lambda r: (r["protocol"] == protocol, str(r["date_utc"])), default=None)
 
@@ -172,10 +172,10 @@ def add(boards: Path, row: Row) -> Path:
     path = path_of(boards, row["claim"])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with leaderboard.locked(path):
-            old = [r for r in leaderboard.read(path, KEY) if key_of(r, KEY) != key_of(row, KEY)]
+        with board_files.locked(path):
+            old = [r for r in board_files.read(path, KEY) if key_of(r, KEY) != key_of(row, KEY)]
             rows = sorted([*old, row], key=lambda r: key_of(r, ("corpus", "label_set", "split", "subset", "model")))
-            leaderboard.write(path, rows, COLUMNS)
+            board_files.write(path, rows, COLUMNS)
     except OSError as error:
         raise StorageError(
             f"cannot write the replication board {path}: {error.strerror or error}. "

@@ -1,6 +1,7 @@
 """One folder of static HTML for a set of leaderboards: it works from the file system, offline, and without JavaScript.
 
     index.html            boards, overview, optimism meter, comparison over corpora
+    cross.html            the cross-corpus board, if there is one
     models/, corpora/     a page per run whose bundle is at hand, and per corpus
     data/                 the CSVs, byte for byte, and the bundles as zip files
     assets/               style sheet and script
@@ -22,10 +23,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from sertbench import __version__, svg
+from sertbench import __version__, report_cross, report_stress, svg
 from sertbench.errors import StorageError
 from sertbench.report_pages import corpus_values, index_values, model_values
-from sertbench.report_view import CHEATS, View
+from sertbench.report_view import CHEATS, View, shown
 
 ASSETS = Path(__file__).parent / "assets"
 MARK = ".sertbench-report"  # a folder with this file may be replaced
@@ -67,8 +68,16 @@ def fill(view: View, folder: Path) -> None:
             for entry in table.entries:
                 if entry.folder is not None:
                     zip_bundle(entry.folder, folder / "data" / f"{entry.page}.zip")
+                    if measured := report_stress.csv_of(report_stress.stressed(entry)[0]):
+                        shutil.copyfile(measured, folder / "data" / f"{entry.page}-stress.csv")
                     path = folder / "models" / f"{entry.page}.html"
                     page(pages, path, "report_model.html.j2", "../", model_values(view, corpus, table, entry))
+    if view.cross is not None:
+        shutil.copyfile(view.cross.csv, folder / "data" / report_cross.CSV)
+        page(pages, folder / report_cross.PAGE, "report_cross.html.j2", "", report_cross.values(view.cross))
+        for crossed in {c.file: c for c, _ in view.cross.rows if c.folder}.values():
+            assert crossed.folder is not None
+            zip_bundle(crossed.folder, folder / "data" / f"{crossed.file}.zip")
     (folder / MARK).write_text(f"sertbench {__version__}\n")
 
 
@@ -81,8 +90,8 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["thousands"] = lambda text: f"{int(text):,}" if str(text).isdigit() else text
     made.filters["breakable"] = lambda text: escape(text).replace("_", Markup("_<wbr>"))
+    made.globals["shown"] = shown
     made.globals["cheat_keys"] = [(name, svg.sample(k)) for k, name in enumerate(["honest", *CHEATS.values()])]
     return made
 

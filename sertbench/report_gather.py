@@ -10,30 +10,34 @@ from pathlib import Path
 
 import numpy as np
 
-from sertbench import leaderboard, quoted, verify
+from sertbench import board_files, quoted, report_cross, verify
 from sertbench.audit import Audit
+from sertbench.board_rows import BOARDS, TABLE, key_of
 from sertbench.bundles import Bundles
 from sertbench.critical_difference import CriticalDifference, critical_difference
 from sertbench.errors import ConfigError, StorageError, few, unknown
-from sertbench.leaderboard import BOARDS, TABLE, key_of
 from sertbench.report_view import CorpusView, Entry, Table, View, fullest
 
+CROSS = Path(board_files.CROSS)
 MOST_COMPARED = 40  # models that a critical-difference diagram can show
 
 
 def gather(leaderboards: Path, runs: Path, corpora: Sequence[str] = (), audits: Iterable[Audit] = ()) -> View:
     """Read the published tables and find their bundles; `audits` go to the corpora that they name.
 
+    `corpora` chooses among the boards; "cross" is the cross-corpus board. None named: all.
     Raises StorageError where a published number is not what its bundle gives: such a table is not drawn.
     """
-    paths = leaderboard.tables(leaderboards)
+    paths = board_files.tables(leaderboards)
+    crossing = (leaderboards / CROSS).exists()
     for name in corpora:
-        if name not in paths:
-            raise ConfigError(unknown("leaderboard", name, paths))
+        if name not in (known := [*paths, *[CROSS.stem] * crossing]):
+            raise ConfigError(unknown("leaderboard", name, known))
+    wanted = [name for name in corpora if name != CROSS.stem] if corpora else list(paths)
     found: list[CorpusView] = []
     examined = list(audits)
     n_missing = 0
-    for name in corpora or paths:
+    for name in wanted:
         findings, missing = verify.verify_table(paths[name], runs)
         if findings:
             raise StorageError(
@@ -41,19 +45,20 @@ def gather(leaderboards: Path, runs: Path, corpora: Sequence[str] = (), audits: 
                 "`sertbench leaderboard` writes it anew"
             )
         n_missing += len(missing)
-        rows = leaderboard.read(paths[name])
-        quotes = tuple(row for row in leaderboard.parsed(paths[name]) if quoted.is_quoted(row))
+        rows = board_files.read(paths[name])
+        quotes = tuple(row for row in board_files.parsed(paths[name]) if quoted.is_quoted(row))
         if rows or quotes:
             titles = (name, *(row["corpus"] for row in rows[:1]))
             named = tuple(audit for audit in examined if audit.corpus in titles)
             tables = tables_of(rows, Bundles.of(runs, leaderboards))
             found.append(CorpusView(name, tables, paths[name], quotes, named))
-    if not found:
+    cross = report_cross.gather(leaderboards, runs) if not corpora or CROSS.stem in corpora else None
+    if not found and cross is None:
         raise ConfigError(
             f"there is no leaderboard in {leaderboards}: `sertbench run` makes them. --leaderboards says where they lie"
         )
     comparison, reason = over_corpora(found)
-    return View(tuple(found), n_missing, comparison, reason)
+    return View(tuple(found), n_missing, comparison, reason, cross)
 
 
 def tables_of(rows: Sequence[Mapping[str, str]], bundles: Bundles) -> tuple[Table, ...]:
@@ -73,7 +78,7 @@ def table_of(rows: Sequence[Mapping[str, str]], bundles: Bundles) -> Table:
         rank = int(row["rank"]) if row["rank"].isdigit() else 0
         tied = bool(rank) and sum(r["rank"] == row["rank"] for r in rows) > 1
         tie = ranks.index(rank) if rank else -1
-        entries.append(Entry(row, bundles.find(row), tie, tied))
+        entries.append(Entry(row, bundles.find(row), tie, tied, tuple(bundles.copies(row["bundle"]))))
     n_classes = sum(bool(v) for k, v in rows[0].items() if k and k.startswith("recall_"))
     low = 10 * math.floor(min(float(r["uar_ci95_lo"]) for r in rows) / 10)
     high = 10 * math.ceil(max(float(r["uar_ci95_hi"]) for r in rows) / 10)

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sertbench import report_audit, svg
+from sertbench import report_audit, report_stress, svg
+from sertbench.board_rows import BOARDS
 from sertbench.claim import SCORES
-from sertbench.leaderboard import BOARDS
 from sertbench.report_charts import model_charts, optimism_chart
-from sertbench.report_view import COSTS, CorpusView, Entry, Table, View, costs, matrix
+from sertbench.report_view import COSTS, CorpusView, Entry, Table, View, costs, matrix, shown
 from sertbench.run_details import details
 
 BOARD_NAMES = {"replication": "Replications of published protocols, not ranked",
@@ -73,15 +73,20 @@ def corpus_values(corpus: CorpusView) -> dict[str, Any]:
     """What a corpus's page shows."""
     tables = []
     for table in corpus.tables:
-        drawn = []
+        drawn, undrawn = [], []
         for name, label in COSTS.items():
-            points, unknown = costs(table, name)
+            points, without = costs(table, name)
             if points:
                 words = f"{len(points)} models of {table.name}"
-                drawn.append((label, svg.pareto(f"UAR against {label}", words, label, points), points, unknown))
+                drawn.append((label, svg.pareto(f"UAR against {label}", words, label, points), points, without))
+            elif without:
+                undrawn.append((label, without))
         folder = next((e.folder for e in table.entries if e.folder), None)
         audit = audit_of(folder) if folder else None
-        tables.append({"table": table, "costs": drawn, "diagnostics": table.board("diagnostic"), "audit": audit})
+        tables.append(
+            {"table": table, "costs": drawn, "undrawn": undrawn, "diagnostics": table.board("diagnostic"),
+             "audit": audit}
+        )  # fmt: skip
     facts = [("", "Papers quoted", f"{len(corpus.quoted)} figures")] if corpus.quoted else []
     if corpus.tables:
         row = corpus.tables[0].first
@@ -123,6 +128,7 @@ def model_values(view: View, corpus: CorpusView, table: Table, entry: Entry) -> 
         "recipe": [("", name, words(value)) for name, value in run["model"]["recipe"].items()],
         "optimism_chart": optimism_chart([entry]) if entry in view.measured else None,
         **model_charts(found, table.chance),
+        **report_stress.values(entry, table.chance),
     }  # fmt: skip
 
 
@@ -173,13 +179,13 @@ def figure_facts(row: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     names |= {n: f"Recall of {n.removeprefix('recall_')}" for n in row if n.startswith("recall_") and row[n]}
     names |= {n: f"UAR, {n.removeprefix('uar_style_')}" for n in row if n.startswith("uar_style_") and row[n]}
     for name, label in names.items():
-        yield name, label, row[name] or "–"
+        yield name, label, shown(name, row[name])
 
 
 def provenance(row: Mapping[str, str], run: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Where the row comes from: column, words, cell."""
     for name, label in PROVENANCE.items():
-        yield name, label, row.get(name) or "–"
+        yield name, label, shown(name, row.get(name))
     yield "", "Test part read", f"{len(run['test_reads'])} times, once per fold and seed, after freezing"
 
 

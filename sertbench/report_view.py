@@ -9,13 +9,18 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sertbench import leaderboard
+from sertbench import board_files
 from sertbench.audit import Audit
 from sertbench.critical_difference import CriticalDifference
+
+if TYPE_CHECKING:
+    from sertbench.report_cross import CrossView
 
 CHEATS = {
     "optimism_random_split": "random folds",
@@ -38,6 +43,7 @@ class Entry:
     folder: Path | None  #      its bundle, if that is at hand
     tie: int  #                 number of its tie group in the table, from 0; -1 without a rank
     tied: bool  #               others share its rank
+    copies: tuple[Path, ...] = ()  # all copies of its bundle: published, and the user's own
 
     @property
     def uar(self) -> float:
@@ -72,7 +78,7 @@ class Entry:
     def cost(self, name: str) -> float | None:
         """One of COSTS; None where there is none."""
         text = self.row.get(name)
-        return float(text) if text and leaderboard.is_number(text) and float(text) > 0 else None
+        return float(text) if text and board_files.is_number(text) and float(text) > 0 else None
 
 
 @dataclass(frozen=True)
@@ -103,8 +109,7 @@ class Table:
 
     def level(self, entry: Entry) -> int:
         """Shade of a score: how much of the way from guessing to perfection, 0 to LEVELS - 1."""
-        share = (entry.uar - self.chance) / (100 - self.chance)
-        return min(LEVELS - 1, max(0, math.floor(LEVELS * share)))
+        return shade(entry.uar, self.chance)
 
     def percent(self, value: float | str) -> float:
         """Where a score lies on the axis of the intervals, 0 to 100."""
@@ -132,9 +137,10 @@ class View:
     """All that a report shows."""
 
     corpora: tuple[CorpusView, ...]
-    missing: int  #                              rows whose bundle is not at hand
+    missing: int  #                              rows of corpora whose bundle is not at hand
     comparison: tuple[tuple[str, ...], CriticalDifference] | None  # the models, and how they differ over the corpora
     no_comparison: str  #                        why there is none
+    cross: CrossView | None = None  #            the cross-corpus board, if there is one
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -160,6 +166,27 @@ def slug(text: str, most: int) -> str:
     """
     plain = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:most].strip("-")
     return plain if plain == text else f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:8]}".lstrip("-")
+
+
+def shown(name: str, cell: str | None) -> str:
+    """A cell of a CSV as a page shows it: as it stands, but nothing, and 0 parameters (none are counted), as a dash.
+
+    >>> shown("n_params", "904078"), shown("n_params", "0"), shown("wa", ""), shown("hpo_trials", "0")
+    ('904,078', '–', '–', '0')
+    """
+    if not cell or (name == "n_params" and cell == "0"):
+        return "–"
+    return f"{int(cell):,}" if name == "n_params" and cell.isdecimal() else cell
+
+
+def shade(uar: float, chance: float) -> int:
+    """How much of the way from guessing to perfection a score has gone, 0 to LEVELS - 1; both in percent.
+
+    >>> shade(25.0, 25.0), shade(70.0, 25.0), shade(100.0, 25.0), shade(100.0, 100.0)
+    (0, 5, 8, 0)
+    """
+    share = (uar - chance) / (100 - chance) if chance < 100 else 0.0
+    return min(LEVELS - 1, max(0, math.floor(LEVELS * share)))
 
 
 def fullest(entries: Sequence[Entry]) -> Entry:
@@ -193,13 +220,20 @@ def front(points: Sequence[tuple[float, float]]) -> list[bool]:
 
 
 def costs(table: Table, name: str) -> tuple[list[tuple[str, float, float, bool]], list[str]]:
-    """(model, cost, UAR, on the front) of the table's main rows, and the models for which the cost is not known."""
+    """(model, cost, UAR, on the front) of the table's main rows, and the models for which the cost is not known.
+
+    A model with several rows is named with its features.
+    """
+    entries = table.board("main")
+    often = Counter(entry.row["model"] for entry in entries)
     known, unknown_cost = [], []
-    for entry in table.board("main"):
+    for entry in entries:
+        model = entry.row["model"]
+        called = f"{model} {entry.row['features']}" if often[model] > 1 else model
         cost = entry.cost(name)
         if cost is None:
-            unknown_cost.append(entry.row["model"])
+            unknown_cost.append(called)
         else:
-            known.append((entry.row["model"], cost, entry.uar))
+            known.append((called, cost, entry.uar))
     best = front([(cost, uar) for _, cost, uar in known])
     return [(*point, on) for point, on in zip(known, best, strict=True)], unknown_cost

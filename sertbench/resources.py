@@ -1,4 +1,4 @@
-"""Care for the machine: memory is asked for before it is taken, a full disk foreseen, the cache kept small."""
+"""Care for the machine: less memory is taken where it ran out, a full disk foreseen, the cache kept small."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import torch
 
-from sertbench import turns
+from sertbench import memory, turns
 from sertbench.errors import ConfigError
 
 Result = TypeVar("Result")
@@ -24,23 +24,10 @@ SMALLEST_FIT = 8 << 20  #   of GPU memory; whoever has taken less has not traine
 USED_OF_GPU = 0.8  #        of its free memory; the rest is for what fits take beyond the first one's
 CACHE_LIMIT = 100.0  #      GB, unless $SERTBENCH_CACHE_LIMIT says otherwise
 
-_GROUPS = (("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),)
-
-
-def available_memory() -> int:
-    """Bytes that can be taken without swapping: of the machine, or of the control group (container, SLURM job)."""
-    with Path("/proc/meminfo").open() as file:
-        lines = dict(line.split(":", 1) for line in file)
-    free = int(lines["MemAvailable"].split()[0]) << 10
-    for limit, used in _GROUPS:
-        with suppress(OSError, ValueError):  # no control group, or no limit ("max")
-            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
-    return max(free, 0)
-
 
 def workers_that_fit(wanted: int) -> int:
     """So many worker processes as there is memory for, at least one."""
-    return max(1, min(wanted, available_memory() // WORKER_BYTES))
+    return max(1, min(wanted, memory.available() // WORKER_BYTES))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

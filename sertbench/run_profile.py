@@ -35,6 +35,7 @@ FITS = {
     "scores": "losses and recalls of the validation part",
     "checkpoints": "keeping weights: best epoch, checkpoints, finished fits",
     "reports": "passing on what an epoch gave",
+    "memory": "asking for memory, and waiting for it",
     "set-up": "plug-in, network, moments of the features, fits that were there already",
 }
 RUN = {

@@ -145,7 +145,7 @@ def describe(opened: OpenRun, kinds: Sequence[str], n_cells: int, n_todo: int, d
         "stress",
         [
             ("run", opened.folder.name),
-            ("fits", f"{seeds * len(opened.plan.split.folds)} frozen ones, {seeds} per fold; nothing is trained"),
+            ("fits", f"{seeds * len(opened.plan.split.folds)} frozen ones, {seeds} per fold; {opened.training}"),
             ("disturbances", ", ".join(kinds)),
             ("cells", f"{n_cells} and the undisturbed test{again}; {n} predictions each"),
             ("result", str(opened.folder / stress_record.FOLDER)),

@@ -1,8 +1,8 @@
 """One disturbance of one fold's test part, predicted by the fold's own fits: what `stress` sends to a worker.
 
-Nothing is trained: networks are loaded, and estimators, which are stored as their recipe and data alone, are fitted
-again on the same undisturbed training part. Features are computed as for the run, from the disturbed waveforms, and
-normalised with the fit's own statistics.
+Nothing is trained: networks and estimators are loaded. Only an estimator that was not stored, by an older run or
+because it cannot be stored as arrays, is fitted again on the same undisturbed training part. Features are computed as
+for the run, from the disturbed waveforms, and normalised with the fit's own statistics.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from sertbench import audio
+from sertbench import audio, estimator_state
 from sertbench.corpus import Utterance
 from sertbench.disturbances import disturb, generator
+from sertbench.errors import StorageError
 from sertbench.executors import Report
-from sertbench.feature_store import FeatureStore, store_of_waves
+from sertbench.feature_cache import store_of_waves
+from sertbench.feature_store import FeatureStore
 from sertbench.fitting import examples, fit_estimator, saved_network
 from sertbench.guard import blaming
 from sertbench.model import Estimator
@@ -110,11 +112,25 @@ def predicted(task: StressTask, fit: FitTask, store: FeatureStore, stretched: np
         return with_less_memory(predict_all, PREDICT_BATCH[fit.compute.device])[0]
 
 
+def stored_estimator(fit: FitTask) -> Path:
+    """Where the estimator of a fit is stored, if it is."""
+    return fit.folder / fit.identity() / estimator_state.FILE
+
+
 def fitted_estimator(fit: FitTask, cls: type[Estimator]) -> Estimator:
-    """The estimator of a fit; the last few are kept."""
+    """The estimator of a fit; the last few are kept. StorageError for one that is stored and damaged."""
     identity = fit.identity()
     if identity not in _fitted:
-        _fitted[identity] = fit_estimator(fit, cls, fit.resolve()[2])[0]
+        path, arguments = stored_estimator(fit), fit.resolve()[2]
+        if path.exists():
+            try:
+                state = estimator_state.load(path)
+                made = estimator_state.restore(cls(fit.n_classes, fit.seed, **arguments), state)
+            except StorageError as error:
+                raise StorageError(f"{error}. Delete {path}, and it is fitted again") from error
+        else:
+            made = fit_estimator(fit, cls, arguments)[0]
+        _fitted[identity] = made
         if len(_fitted) > KEPT:
             _fitted.popitem(last=False)
     return _fitted[identity]

@@ -13,13 +13,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from sertbench import files
-from sertbench.stress_kinds import KINDS
+from sertbench.stress_kinds import CLEAN, KINDS
 
 FOLDER = "stress"
 SCHEMA = 1
@@ -79,7 +80,21 @@ def read(folder: Path) -> tuple[Row, ...]:
         content = json.loads((folder / FOLDER / "stress.json").read_text(encoding="utf-8"))
         if content["schema_version"] != SCHEMA:
             return ()
-        rows = [{**row, "reliability": tuple(tuple(bin_) for bin_ in row["reliability"])} for row in content["rows"]]
-        return tuple(Row(**row) for row in rows)
+        return tuple(row_of(row) for row in content["rows"])
     except (OSError, ValueError, KeyError, TypeError):
         return ()
+
+
+def row_of(made: Mapping[str, Any]) -> Row:
+    """One row of stress.json. Raises ValueError, KeyError or TypeError for anything else."""
+    row = Row(**{**made, "reliability": tuple((float(c), float(a), float(n)) for c, a, n in made["reliability"])})
+    for one in fields(Row)[:-1]:
+        value = getattr(row, one.name)
+        if one.name in ("kind", "source", "unit"):
+            if not isinstance(value, str):
+                raise TypeError(f"{one.name} is {value!r}")
+        elif type(value) not in (int, float) or not math.isfinite(value):
+            raise ValueError(f"{one.name} is {value!r}")
+    if row.kind not in (CLEAN.kind, *KINDS):
+        raise ValueError(f"kind is {row.kind!r}")
+    return row

@@ -14,10 +14,11 @@ from sertbench.crossval import features, fit_task, seconds_of
 from sertbench.errors import BundleError, ConfigError
 from sertbench.model import Estimator
 from sertbench.plan import Plan
+from sertbench.pretrained_spec import Pretrained
 from sertbench.progress import Display
 from sertbench.protocols import Fold
 from sertbench.results import Predictions
-from sertbench.stress_cell import StressTask
+from sertbench.stress_cell import StressTask, stored_estimator
 from sertbench.stress_kinds import CLEAN
 from sertbench.tasks import FitTask, blinded
 
@@ -33,6 +34,17 @@ class OpenRun:
     published: Predictions
     plan: Plan
     fits: Mapping[str, Mapping[int, FitTask]]  # fold -> seed -> fit
+
+    @property
+    def training(self) -> str:
+        """What has to be trained, in words: nothing, but for estimators that the run did not store."""
+        lacking = 0
+        if issubclass(self.plan.model.cls, Estimator):
+            found = [fit for by_seed in self.fits.values() for fit in by_seed.values()]
+            lacking = sum(not stored_estimator(fit).exists() for fit in found)
+        if not lacking:
+            return "nothing is trained"
+        return f"{lacking} were not stored and are fitted again on the same data, which changes no prediction"
 
     def task(self, fold: Fold, scratch: Path) -> StressTask:
         """The undisturbed test part of a fold, for all its fits."""
@@ -114,6 +126,12 @@ def refuse_other(folder: Path, run: Mapping[str, Any], made: Plan) -> None:
         raise ConfigError(
             f"{folder.name}: the {made.corpus_name} at hand is not the copy that was run: audio, labels or speakers "
             f"differ. Name the right copy with --data PATH (`sertbench audit {made.corpus_name}` examines one)"
+        )
+    features, before = made.recipe.features, run["model"]["recipe"]["features"]
+    if isinstance(features, Pretrained) and features.sha256 != before["sha256"]:
+        raise ConfigError(
+            f"{folder.name}: the checkpoint {features.checkpoint} at hand has the hash {features.sha256[:12]}, and the "
+            f"run's had {before['sha256'][:12]}. Put the run's own back where it was"
         )
     if made.split.sha256 != run["protocol"]["sha256"]:
         raise ConfigError(f"{folder.name}: protocol {made.split.protocol} has other folds now. {anew(folder)}")

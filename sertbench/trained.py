@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from sertbench import bundle, estimator_state, files, fits, plan, plugins
+from sertbench import bundle, estimator_state, feature_spec, files, fits, needed_checkpoint, plan, plugins
 from sertbench.config import RunConfig
 from sertbench.errors import BundleError, ConfigError, SertbenchError, StorageError, unknown
 from sertbench.estimator_state import State
 from sertbench.feature_spec import SAMPLE_RATE
-from sertbench.model import Choice, Estimator, Model, Recipe, departures
+from sertbench.fitting import restored
+from sertbench.model import Choice, Estimator, Model, NeuralModel, Recipe, departures
+from sertbench.network import Network
+from sertbench.plugins import LoadedModel
+from sertbench.pretrained_spec import Pretrained
 
 Roles = Mapping[str, str]  # fold -> train, val or test
 
@@ -97,14 +101,28 @@ def input_shape(recipe: Recipe) -> tuple[int, int]:
     if recipe.features is None:
         return 0, 0
     samples = None if recipe.window is None else round(recipe.window * SAMPLE_RATE)
-    return recipe.features.rows, 0 if samples is None else recipe.features.frames(samples)
+    return recipe.features.rows, feature_spec.columns(recipe.features, samples)
 
 
-def from_run(folder: Path, fold: str | None = None, seed: int | None = None) -> Trained:
+def network_of(trained: Trained, member: Member, device: str) -> Network:
+    """A member's network. StorageError if its weights are not those of the architecture."""
+    cls, shape = cast("type[NeuralModel]", trained.cls), input_shape(member.recipe)
+    try:
+        return restored(cls, member.arguments, member.recipe, shape, len(trained.classes), member.weights, device)
+    except (RuntimeError, TypeError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise StorageError(
+            f"the weights of fold {member.fold}, seed {member.seed} do not fit model {trained.name} as it is here "
+            f"({reason}). Its code was changed since, or the file is another model's"
+        ) from error
+
+
+def from_run(folder: Path, fold: str | None = None, seed: int | None = None, checkpoint: str | None = None) -> Trained:
     """What a run has trained: all fits, or those of a fold, a seed, or both.
 
-    Raises BundleError for a folder that is no run or whose fits are not at hand, ConfigError for a fold or seed that it
-    does not have, and for a model that does not listen.
+    `checkpoint` is where the pre-trained checkpoint of its features lies, if not where the run had it. Raises
+    BundleError for a folder that is no run or whose fits are not at hand, ConfigError for a fold or seed that it does
+    not have, for a model that does not listen, and for a checkpoint that is not at hand.
     """
     run = bundle.load_run(folder)
     if run.get("kind") == "replay":
@@ -112,17 +130,18 @@ def from_run(folder: Path, fold: str | None = None, seed: int | None = None) -> 
             f"{folder} is a replayed claim, which keeps no weights. Predict with a run of `sertbench run`"
         )
     try:
-        return _from_run(folder, run, fold, seed)
+        return _from_run(folder, run, fold, seed, checkpoint)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(f"{folder / 'run.json'} is damaged: {error!r} is missing or of the wrong kind") from error
 
 
-def _from_run(folder: Path, run: Mapping[str, Any], fold: str | None, seed: int | None) -> Trained:
+def _from_run(
+    folder: Path, run: Mapping[str, Any], fold: str | None, seed: int | None, checkpoint: str | None
+) -> Trained:
     known = {f.name for f in fields(RunConfig)}
     config = RunConfig(**{k: v for k, v in run["config"].items() if k in known})
     loaded = plugins.load_model(config.model)
-    base = plan.base(config, loaded)
-    refuse_deaf(loaded.name, loaded.cls, loaded.cls.recipe.with_choice(base)[0])
+    base = base_of(folder, run, config, loaded, checkpoint)
     val_uars = {(f["fold"], int(f["seed"])): float(f["val_uar"]) for f in run["fits"]}
     frozen = {f["fold"]: f for f in run["frozen"]}
     if fold is not None and fold not in frozen:
@@ -150,6 +169,21 @@ def _from_run(folder: Path, run: Mapping[str, Any], fold: str | None, seed: int 
         "mean" if channel == "mono" else channel, tuple(members), folder.name, audio_of(folder, run),
         loaded.source_sha256 != run["model"]["source_sha256"],
     )  # fmt: skip
+
+
+def base_of(
+    folder: Path, run: Mapping[str, Any], config: RunConfig, loaded: LoadedModel, checkpoint: str | None
+) -> Choice:
+    """What the run's command line changed in the recipe, with the checkpoint that it took, found again by its hash."""
+    base = plan.base(config, loaded)
+    recipe, _ = loaded.cls.recipe.with_choice(base)
+    refuse_deaf(loaded.name, loaded.cls, recipe)
+    features, place = recipe.features, ""
+    if isinstance(features, Pretrained):
+        place, recorded = features.checkpoint, run["model"]["recipe"]["features"]
+        features = replace(features, **{f.name: recorded[f.name] for f in fields(features)})
+    found = needed_checkpoint.located(features, folder.name, place, checkpoint)
+    return plan.with_features(recipe, base, found)[1] if isinstance(found, Pretrained) else base
 
 
 def refuse_deaf(name: str, cls: Model, recipe: Recipe) -> None:

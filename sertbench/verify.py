@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from sertbench import bundle, cross_board, files, leaderboard, quoted, replication
+from sertbench import board_files, board_rows, bundle, cross_board, files, leaderboard, quoted, replication
+from sertbench.board_rows import Row, text_of
 from sertbench.bundles import CROSSED, REPLAYS, Bundles
 from sertbench.errors import BundleError
-from sertbench.leaderboard import Row, text_of
 from sertbench.protocols import table_sha256
 from sertbench.results import Predictions, figures
 
@@ -125,9 +125,9 @@ def verify_table(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
     """Everything in a leaderboard that does not follow from the bundles, and the rows whose bundle is not in `runs`."""
     if replication.holds(path):
         return verify_replication(path, runs)
-    if path.name == leaderboard.CROSS:
+    if path.name == board_files.CROSS:
         return verify_cross(path, runs)
-    rows, bundles = leaderboard.read(path), Bundles.of(runs, path.parent)
+    rows, bundles = board_files.read(path), Bundles.of(runs, path.parent)
     findings = list(wrong_quotes(path))
     missing: list[str] = []
     for row in rows:
@@ -136,7 +136,7 @@ def verify_table(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
             missing.append(f"{row['model']} ({row['row_id']}): {runs / row['bundle']}")
             continue
         findings += verify_bundle(folder)
-        findings += differing_cells(row, leaderboard.row_of(bundle.load_run(folder), folder))
+        findings += differing_cells(row, board_rows.row_of(bundle.load_run(folder), folder))
     if not missing and not findings:
         ranks = {r["row_id"]: text_of(r.get("rank")) for r in leaderboard.ranked(rows, bundles)}
         for row in rows:
@@ -147,7 +147,7 @@ def verify_table(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
 
 def wrong_quotes(path: Path) -> Iterator[Finding]:
     """Quoted figures of papers that are not what the claims say, missing or added."""
-    published = [row for row in leaderboard.parsed(path) if quoted.is_quoted(row)]
+    published = [row for row in board_files.parsed(path) if quoted.is_quoted(row)]
     wanted = quoted.rows(path.stem) if path.exists() else ()
     if len(published) != len(wanted):
         yield Finding(path.name, "the number of quoted rows", str(len(published)), str(len(wanted)))
@@ -160,7 +160,7 @@ def verify_replication(path: Path, runs: Path) -> tuple[list[Finding], list[str]
     findings: list[Finding] = []
     missing: list[str] = []
     bundles = Bundles.of(runs, path.parent.parent)
-    for row in leaderboard.read(path, replication.KEY):
+    for row in board_files.read(path, replication.KEY):
         folder = bundles.replays.find(row)
         if folder is None:
             missing.append(f"{row['model']} ({row['row_id']}): {runs / REPLAYS / row['bundle']}")
@@ -170,7 +170,7 @@ def verify_replication(path: Path, runs: Path) -> tuple[list[Finding], list[str]
         if row["honest_bundle"]:
             other = bundles.find(row, "honest_")
             if other is not None:
-                honest = leaderboard.row_of(bundle.load_run(other), other)
+                honest = board_rows.row_of(bundle.load_run(other), other)
             else:
                 missing.append(f"honest {row['model']} ({row['honest_row_id']}): {runs / row['honest_bundle']}")
         findings += differing_cells(row, replication.row_of(bundle.load_run(folder), folder, honest))
@@ -183,7 +183,7 @@ def verify_cross(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
     missing: list[str] = []
     derived: dict[str, dict[str, Row]] = {}
     bundles = Bundles.of(runs, path.parent).crossed
-    for row in leaderboard.read(path, cross_board.KEY):
+    for row in board_files.read(path, cross_board.KEY):
         folder = bundles.find(row)
         if folder is None:
             missing.append(f"{row['model']} ({row['row_id']}): {runs / CROSSED / row['bundle']}")

@@ -47,11 +47,12 @@ def write_bundle(
     trials: int = 0,
     date: str = "2026-01-01T00:00:00+00:00",
     folder: str = "",
+    prefix: str = "",
     changes: dict[str, dict[str, Any]] | None = None,
     **more: Any,
 ) -> Path:
-    """`changes` replaces entries of run.json's sections, `more` adds sections."""
-    split = made_split()
+    """`prefix` begins utterance ids, `changes` replaces entries of run.json's sections, `more` adds sections."""
+    split = made_split(prefix)
     predictions = drawn_predictions(split, classes, accuracy, draw, seeds)
     config = RunConfig(model=model, dataset=corpus, trials=trials, seeds=seeds)
     row_id = f"{sum(map(ord, model + corpus)) * 7919 + draw * 31 + trials:010x}"
@@ -119,9 +120,9 @@ def environment() -> dict[str, Any]:
     return bundle.environment()
 
 
-def made_split() -> Split:
+def made_split(prefix: str = "") -> Split:
     """Three folds of two speakers each; the next fold's speakers validate."""
-    ids = tuple(f"{s}{i:02d}" for s in SPEAKERS for i in range(PER_SPEAKER))
+    ids = tuple(f"{prefix}{s}{i:02d}" for s in SPEAKERS for i in range(PER_SPEAKER))
     pairs = [tuple(range(2 * k * PER_SPEAKER, 2 * (k + 1) * PER_SPEAKER)) for k in range(3)]
     folds = (Fold(str(k + 1), pairs[(k + 2) % 3], pairs[(k + 1) % 3], pairs[k]) for k in range(3))
     return Split("pairs/1", ids, tuple(folds))
@@ -144,7 +145,7 @@ def drawn_predictions(split: Split, classes: tuple[str, ...], accuracy: float, d
                     "utterance": split.ids,
                     "fold": [fold_of[i] for i in range(len(targets))],
                     "seed": seed,
-                    "speaker": [i[0] for i in split.ids],
+                    "speaker": [i[-3] for i in split.ids],
                     "style": "",
                     "target": targets,
                     "epoch": 3,
@@ -153,6 +154,43 @@ def drawn_predictions(split: Split, classes: tuple[str, ...], accuracy: float, d
             )
         )
     return Predictions(pd.concat(frames, ignore_index=True), classes)
+
+
+@pytest.fixture(scope="session")
+def stressed():
+    """A function that leaves in a bundle's folder what `sertbench stress` and `sertbench gaps` do, of drawn answers."""
+    return write_stress
+
+
+def write_stress(folder: Path, source: str = "") -> None:
+    """`source` names the user's own noise."""
+    from sertbench import gaps, gaps_groups, gaps_record, stress_record
+    from sertbench.stress_kinds import CLEAN, Cell
+    from sertbench.stress_scores import row
+
+    run = bundle.load_run(folder)
+    published = bundle.load_predictions(folder, run)
+    rng, columns = np.random.default_rng(0), [f"p_{name}" for name in published.classes]
+    cells = [Cell("white", 20), Cell("white", 0), Cell("own", 10, source=source), Cell("telephone", 1), Cell("alaw", 1)]
+    cells += [
+        Cell("opus", 32),
+        Cell("opus", 8),
+        Cell("gain", -20),
+        Cell("gain", 20),
+        Cell("reverb", 0.6),
+        Cell("loss", 5),
+    ]
+    rows = [row(CLEAN, [published], published)]
+    for k, cell in enumerate(cells):
+        frame = published.frame.copy()
+        mixed = rng.random(len(frame)) < (k + 1) / 20
+        frame.loc[mixed, columns] = rng.dirichlet(np.ones(len(columns)), int(mixed.sum())).astype(np.float32)
+        rows.append(row(cell, [Predictions(frame, published.classes)], published))
+    stress_record.write(folder, rows, {})
+    speakers = gaps_groups.speakers(published)
+    groupings = {"gender": {u: "female" if s in "abc" else "male" for u, s in speakers.items()}, "speaker": speakers}
+    measured = [gaps.measure(published, name, group_of, draws=50) for name, group_of in groupings.items()]
+    gaps_record.write(folder, run, [gap for gap in measured if gap])
 
 
 FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "wav2vec2-bert", "whisper")

@@ -24,8 +24,8 @@ from sertbench.datasets.ravdess import Ravdess
 
 from sertbench import audio, audit, audit_files, audit_tree, exclusions
 from sertbench.audit_checks import FAULTS
-from sertbench.corpus import select
 from sertbench.errors import AudioError, CorpusError, SertbenchError
+from sertbench.selection import select
 
 RATE, SAMPLES = 16000, 400
 KINDS = (

@@ -540,6 +540,14 @@ def test_what_is_accepted_as_missing_is_left_out_on_a_table_of_its_own(place: Pa
     assert "1 missing: c_low_1" in capsys.readouterr().err
 
 
+def test_a_corpus_cannot_take_the_name_of_the_cross_corpus_board(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.move(place / "tones.py", place / "cross.py")
+    assert run("--dataset", "cross.py") == 2
+    assert "a corpus cannot be called cross" in capsys.readouterr().err
+
+
 def test_exclusions_that_touch_no_class_of_the_label_set_still_make_a_table_of_their_own(place: Path) -> None:
     adapter = place / "tones.py"
     adapter.write_text(ADAPTER.replace('"low": "low"}\n', '"low": "low", "odd": "odd"}\n', 1))

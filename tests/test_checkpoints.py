@@ -14,8 +14,8 @@ from sertbench import checkpoints
 from sertbench.checkpoints import Checkpoint
 from sertbench.compute import Compute
 from sertbench.errors import StorageError, TrainingError
+from sertbench.feature_cache import open_store
 from sertbench.feature_spec import log_mel
-from sertbench.feature_store import open_store
 from sertbench.fits import run_fit
 from sertbench.tasks import FitTask
 

@@ -102,9 +102,9 @@ def test_a_claim_of_ones_own_is_read(tmp_path):
     assert one.figures("cnn", "half", "demo", "all", "").ua == (71.0,)
 
 
-def test_the_example_of_the_readme_is_a_claim(tmp_path):
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    example = readme.partition("A claim is a TOML file")[2].partition("```toml")[2].partition("```")[0]
+def test_the_example_of_the_documentation_is_a_claim(tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "replay.md").read_text(encoding="utf-8")
+    example = page.partition("A claim is a TOML file")[2].partition("```toml")[2].partition("```")[0]
 
     one = claim_file.load(write(tmp_path, example))
 

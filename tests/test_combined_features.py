@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from sertbench import features, testing_recipes
+from sertbench.feature_cache import cache_key
 from sertbench.feature_spec import CombinedSpec, FeatureSpec, log_mel, log_spectrogram, mfcc, stacked, with_deltas
-from sertbench.feature_store import cache_key
 from sertbench.model import Recipe
 
 PLAIN = [log_mel(40, n_fft=400), mfcc(13), log_spectrogram(n_bins=20)]

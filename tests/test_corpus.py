@@ -11,8 +11,9 @@ import pytest
 import soundfile
 
 from sertbench import audio
-from sertbench.corpus import Corpus, LabelSet, Utterance, audio_files, build_manifest, locate, select, wav_files
+from sertbench.corpus import Corpus, LabelSet, Utterance, audio_files, build_manifest, locate, wav_files
 from sertbench.errors import AudioError, ConfigError, CorpusError
+from sertbench.selection import select
 
 IDS = ("amy-1-h", "amy-2-n", "amy-3-x", "bob-1-h", "bob-2-n", "bob-3-x")
 MAPPING = {"neutral": "calm", "happy": "glad"}

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from sertbench import cross, cross_board, cross_corpus, leaderboard, plugins, verify
+from sertbench import board_files, cross, cross_board, cross_corpus, plugins, verify
 from sertbench.bundles import Bundles
 from sertbench.cli import main
 from sertbench.corpus import LabelSet, Manifest, Utterance
@@ -138,6 +138,9 @@ def test_calm_is_not_neutral_and_excited_is_not_happy_unless_the_user_says_so() 
         cross_corpus.read_merges(["clam=neutral"], [p.label_set for p in parts])
     with pytest.raises(ConfigError, match="expected ONE=OTHER"):
         cross_corpus.read_merges(["calm"], [p.label_set for p in parts])
+    for chain in (["calm=neutral", "neutral=angry"], ["calm=neutral", "neutral=calm"], ["calm=calm"]):
+        with pytest.raises(ConfigError, match="Name the emotion"):
+            cross_corpus.read_merges(chain, [p.label_set for p in parts])
 
 
 def test_every_class_of_every_built_in_corpus_stands_for_itself_or_a_known_name() -> None:
@@ -274,7 +277,7 @@ def test_a_matrix_has_a_row_per_cell_on_a_board_of_its_own(here: Path) -> None:
     )
     within = found["one", "one"]
     assert (within["kind"], within["protocol"], within["n_utt_scored"]) == ("within", "speaker3/1", "12")
-    assert leaderboard.tables(here / "leaderboards") == {}
+    assert board_files.tables(here / "leaderboards") == {}
 
 
 def test_the_test_corpus_had_no_part_in_any_choice(here: Path) -> None:

@@ -7,8 +7,9 @@ from collections import Counter
 import pytest
 from sertbench.datasets.aesdd import Aesdd
 
-from sertbench.corpus import Utterance, select
+from sertbench.corpus import Utterance
 from sertbench.errors import CorpusError
+from sertbench.selection import select
 
 
 def test_a_file_name_is_read(tmp_path):

@@ -7,8 +7,9 @@ from collections import Counter
 import pytest
 from sertbench.datasets.cafe import Cafe
 
-from sertbench.corpus import Utterance, select
+from sertbench.corpus import Utterance
 from sertbench.errors import CorpusError
+from sertbench.selection import select
 
 
 def touch(root, *names):

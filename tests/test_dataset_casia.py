@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from sertbench.datasets.casia import Casia
 
-from sertbench.corpus import Utterance, select
+from sertbench.corpus import Utterance
 from sertbench.errors import CorpusError
+from sertbench.selection import select
 
 
 def touch(path):

@@ -11,9 +11,10 @@ import soundfile
 from sertbench.datasets.csv import Csv
 
 from sertbench.cli import main
-from sertbench.corpus import Utterance, select
+from sertbench.corpus import Utterance
 from sertbench.errors import CorpusError, ProtocolError
 from sertbench.protocol_rules import SpeakerFolds
+from sertbench.selection import select
 
 MODEL = '''
 from torch import nn

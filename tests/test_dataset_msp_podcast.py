@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from sertbench.datasets import msp_podcast
 
-from sertbench.corpus import Utterance, select
+from sertbench.corpus import Utterance
 from sertbench.errors import CorpusError
+from sertbench.selection import select
 
 HEADER = "FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from sertbench.datasets.tess import WORDS, Tess
 
-from sertbench.corpus import Utterance, select
+from sertbench.corpus import Utterance
 from sertbench.errors import CorpusError
+from sertbench.selection import select
 
 
 def test_a_file_name_is_read(tmp_path):

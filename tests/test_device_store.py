@@ -13,8 +13,9 @@ from sertbench import device_store
 from sertbench.compute import Compute
 from sertbench.device_store import DeviceStore, on_device
 from sertbench.errors import SealError
+from sertbench.feature_cache import open_store
 from sertbench.feature_spec import log_mel
-from sertbench.feature_store import FeatureStore, open_store
+from sertbench.feature_store import FeatureStore
 from sertbench.sealed import FeatureView
 
 CPU = Compute("cpu", "fp32")

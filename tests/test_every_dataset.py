@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 
 from sertbench import datasets
-from sertbench.corpus import Corpus, Utterance, locate, select
+from sertbench.corpus import Corpus, Utterance, locate
 from sertbench.errors import CorpusError, SertbenchError
 from sertbench.protocol_rules import OfficialSplit
 from sertbench.protocols import ROLES
+from sertbench.selection import select
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(datasets.__path__))
 

@@ -21,8 +21,8 @@ import torch
 from sertbench import crossval, executors, worker_processes
 from sertbench.compute import Compute
 from sertbench.errors import ConfigError, StoppedError, TrainingError, WorkerError
+from sertbench.feature_cache import open_store
 from sertbench.feature_spec import log_mel
-from sertbench.feature_store import open_store
 from sertbench.fits import run_fit, run_prediction
 from sertbench.tasks import FitTask, PredictionTask
 from sertbench.training import EpochEnd

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("transformers")
 
-from sertbench import bundle, exposure, leaderboard, plugins, pretrained
+from sertbench import board_rows, bundle, exposure, plugins, pretrained
 from sertbench.errors import ConfigError
 from sertbench.feature_spec import log_mel
 from sertbench.pretrained_spec import ssl
@@ -125,6 +125,6 @@ def test_a_row_that_was_heard_in_training_is_shown_and_not_ranked(made_bundle, t
     reason = exposure.Exposure(seen, "").unranked
     features = {"versions": {}, "licence": "", "label": "ssl:x@1:all", "exposure": seen, "exposure_unranked": reason}
     folder = made_bundle(tmp_path, features=features)
-    row = leaderboard.row_of(bundle.load_run(folder), folder)
+    row = board_rows.row_of(bundle.load_run(folder), folder)
     assert (row["ranked"], row["exposure"], row["features"]) == (ranked, seen, "ssl:x@1:all")
     assert bool(row["unranked_reason"]) != ranked

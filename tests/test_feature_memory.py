@@ -15,7 +15,7 @@ import json, os, re, resource, sys
 from pathlib import Path
 import numpy as np
 from sertbench.feature_spec import log_spectrogram
-from sertbench.feature_store import open_store
+from sertbench.feature_cache import open_store
 
 def memory(name, text=None):
     return int(re.search(name + r":\\s+(\\d+) kB", text or Path("/proc/self/status").read_text())[1]) << 10

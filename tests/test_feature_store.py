@@ -11,10 +11,11 @@ import pytest
 import soundfile
 import torch
 
-from sertbench import audio, feature_store
+from sertbench import audio, feature_cache
 from sertbench.errors import AudioError, ConfigError, StorageError
+from sertbench.feature_cache import cache_key, open_store
 from sertbench.feature_spec import FeatureSpec, log_mel, log_spectrogram, mfcc
-from sertbench.feature_store import FeatureStore, cache_key, open_store, windows
+from sertbench.feature_store import FeatureStore, windows
 from sertbench.features import extract
 
 SPEC = log_mel(8, n_fft=256, hop_length=100)
@@ -263,7 +264,7 @@ def test_another_setting_is_another_key(setting, value):
 def test_another_decoder_resampler_or_version_is_another_key(monkeypatch, attribute):
     before = cache_key(**SETTINGS)
 
-    monkeypatch.setattr(f"sertbench.feature_store.{attribute}", "another")
+    monkeypatch.setattr(f"sertbench.feature_cache.{attribute}", "another")
 
     assert cache_key(**SETTINGS) != before
 
@@ -423,7 +424,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_behind(corpus, tmp_path, monkeyp
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(feature_store.np, "save", full)
+    monkeypatch.setattr(feature_cache.np, "save", full)
 
     with pytest.raises(StorageError, match=r"No space left on device.*SERTBENCH_CACHE"):
         build(corpus, tmp_path)

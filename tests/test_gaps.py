@@ -112,6 +112,12 @@ def test_the_command_shows_speakers_where_the_corpus_is_not_at_hand(tmp_path, ma
     assert "speaker: " in printed
     written = json.loads((tmp_path / "gaps.json").read_text())
     assert len(written["gaps"][0]["groups"]) == 6
+    assert json.loads((folder / "gaps.json").read_text()) == written
+    assert "gaps.json" in printed
+    (folder / "gaps.json").unlink()
+    (folder / "gaps.json").mkdir()
+    assert main(["gaps", str(folder)]) == 0
+    assert "not kept for `sertbench report`" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_command_refuses_replays(tmp_path, made_bundle, capsys):

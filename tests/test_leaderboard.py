@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sertbench import bundle, comparison, leaderboard, verify
+from sertbench import board_files, board_rows, bundle, comparison, leaderboard, verify
 from sertbench.cli import main
 from sertbench.config import RunConfig, dump
 from sertbench.errors import BundleError, StorageError
@@ -129,9 +129,9 @@ def make_run(runs: Path, model: str, accuracy: float, seed: int = 0, **changes: 
     return bundle.save(folder, dump(config), split, predictions, run), folder
 
 
-def add(tmp_path: Path, model: str, accuracy: float, seed: int = 0) -> list[leaderboard.Row]:
+def add(tmp_path: Path, model: str, accuracy: float, seed: int = 0) -> list[board_rows.Row]:
     run, folder = make_run(tmp_path / "runs", model, accuracy, seed)
-    return leaderboard.add(tmp_path / "boards", leaderboard.row_of(run, folder), tmp_path / "runs")[1]
+    return leaderboard.add(tmp_path / "boards", board_rows.row_of(run, folder), tmp_path / "runs")[1]
 
 
 def table(tmp_path: Path) -> list[dict[str, str]]:
@@ -158,7 +158,7 @@ def test_the_same_key_replaces_its_row_and_another_model_does_not(tmp_path: Path
 
 def test_unranked_rows_come_last_without_a_rank(tmp_path: Path) -> None:
     run, folder = make_run(tmp_path / "runs", "cheat", 1.0)
-    row = leaderboard.row_of({**run, "protocol": {**run["protocol"], "leaky": True}}, folder)
+    row = board_rows.row_of({**run, "protocol": {**run["protocol"], "leaky": True}}, folder)
     leaderboard.add(tmp_path / "boards", row, tmp_path / "runs")
     add(tmp_path, "honest", 0.6)
     rows = table(tmp_path)
@@ -181,7 +181,7 @@ def test_unranked_rows_come_last_without_a_rank(tmp_path: Path) -> None:
 def test_folds_that_help_the_model_are_not_ranked(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
     run, folder = make_run(tmp_path, "model", 0.8)
     flags = {**run["protocol"]["flags"], **change.pop("flags", {})}
-    row = leaderboard.row_of({**run, "protocol": {**run["protocol"], "flags": flags, **change}}, folder)
+    row = board_rows.row_of({**run, "protocol": {**run["protocol"], "flags": flags, **change}}, folder)
     assert (row["ranked"], row["unranked_reason"]) == (False, reason)
 
 
@@ -189,7 +189,7 @@ def test_another_membership_is_another_table(tmp_path: Path) -> None:
     add(tmp_path, "here", 0.9)
     run, folder = make_run(tmp_path / "runs", "there", 0.6)
     other = {**run, "corpus": {**run["corpus"], "manifest_sha256": "2" * 64}}
-    leaderboard.add(tmp_path / "boards", leaderboard.row_of(other, folder), tmp_path / "runs")
+    leaderboard.add(tmp_path / "boards", board_rows.row_of(other, folder), tmp_path / "runs")
     assert {row["model"]: row["rank"] for row in table(tmp_path)} == {"here": "1", "there": "1"}
 
 
@@ -221,9 +221,9 @@ def test_verify_passes_what_was_written(tmp_path: Path) -> None:
 def test_verify_names_the_cell_that_was_edited(tmp_path: Path, column: str) -> None:
     add(tmp_path, "model", 0.8)
     path = tmp_path / "boards" / "made.csv"
-    rows = leaderboard.read(path)
+    rows = board_files.read(path)
     rows[0][column] = "99.99"
-    leaderboard.write(path, rows)
+    board_files.write(path, rows)
     findings, _ = verify.verify_table(path, tmp_path / "runs")
     assert [(f.what, f.published) for f in findings] == [(column, "99.99")]
 

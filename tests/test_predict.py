@@ -466,9 +466,7 @@ def test_a_single_network_is_also_onnx_and_equal_to_torch(
     x = np.random.default_rng(0).normal(-40, 10, (7, *shape)).astype(np.float32)
     lengths = torch.tensor([shape[1]] * 6 + [9])
     (logits,) = session.run(None, {"features": x, "lengths": lengths.numpy()})
-    from sertbench.model_export import network_of
-
-    network = network_of(one, one.members[0])
+    network = trained.network_of(one, one.members[0], "cpu")
     with torch.no_grad():
         wanted = network(network.normaliser(torch.from_numpy(x), lengths), lengths).numpy()
     np.testing.assert_allclose(logits, wanted, atol=1e-4, rtol=1e-4)

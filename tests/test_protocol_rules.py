@@ -16,7 +16,7 @@ from sertbench.datasets.emodb import EmoDB
 from sertbench.datasets.iemocap import Iemocap
 from sertbench.datasets.ravdess import Ravdess
 
-from sertbench.corpus import Utterance, select
+from sertbench.corpus import Utterance
 from sertbench.errors import ProtocolError
 from sertbench.protocol_rules import (
     BlockFolds,
@@ -28,6 +28,7 @@ from sertbench.protocol_rules import (
     shuffled,
 )
 from sertbench.protocols import ROLES, GroupFolds
+from sertbench.selection import select
 
 # --- each rule on a small corpus: in each of 4 sessions 2 speakers say 6 scripted and 2 improvised texts, twice
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sertbench import bundle, leaderboard, publishing, quoted, rebuild, verify
+from sertbench import board_files, bundle, publishing, quoted, rebuild, verify
 from sertbench.bundles import Bundles
 
 BOARDS = Path(__file__).parent.parent / "leaderboards"
@@ -25,8 +25,8 @@ def test_the_boards_are_what_the_bundles_give_no_more_and_no_less() -> None:
 
 
 def test_no_row_is_synthetic_dirty_or_incomplete_and_ranked_rows_share_a_budget() -> None:
-    for path in leaderboard.tables(BOARDS).values():
-        rows = leaderboard.read(path)
+    for path in board_files.tables(BOARDS).values():
+        rows = board_files.read(path)
         assert not [r["model"] for r in rows if r["synthetic"] == "1" or r["dirty"] == "1"]
         assert not [r["model"] for r in rows if "incomplete" in r["unranked_reason"]]
         assert len({(r["hpo_trials"], r["n_seeds"]) for r in rows if r["ranked"] == "1"}) <= 1
@@ -40,6 +40,6 @@ def test_no_bundle_names_a_folder_of_the_machine_that_it_was_made_on() -> None:
 
 def test_iemocap_has_the_figures_that_papers_claim() -> None:
     """The corpus is licensed and not at hand here: nothing was measured on it."""
-    rows = leaderboard.parsed(BOARDS / "iemocap.csv")
+    rows = board_files.parsed(BOARDS / "iemocap.csv")
     assert len(rows) == len(quoted.rows("iemocap")) > 0
     assert all(quoted.is_quoted(row) for row in rows)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sertbench import bundle, files, leaderboard, publishing
+from sertbench import board_files, board_rows, bundle, files, leaderboard, publishing
 from sertbench.bundles import Bundles
 from sertbench.cli import main
 
@@ -46,7 +46,7 @@ def test_a_published_board_verifies_without_the_runs_and_names_no_folder(root: P
 
     assert call("leaderboard", root, "--check") == 0
     assert main(["verify", str(root / "boards" / "one.csv"), "--runs", str(root / "runs")]) == 0
-    rows = leaderboard.read(root / "boards" / "one.csv")
+    rows = board_files.read(root / "boards" / "one.csv")
     assert [(r["model"], r["rank"]) for r in rows] == [("strong", "1"), ("weak", "2")]
     for path in (root / "boards").rglob("*"):
         if path.is_file() and path.suffix != ".lock":
@@ -88,7 +88,7 @@ def test_a_run_made_again_has_a_row_of_its_own_bundle(root: Path, made_bundle) -
     call("publish", root, "--all")
     shutil.rmtree(root / "runs")
     mine = made_bundle(root / "runs", "strong", "one", 0.85, 0, date="2026-03-01T00:00:00+00:00")
-    row = leaderboard.row_of(bundle.load_run(mine), mine)
+    row = board_rows.row_of(bundle.load_run(mine), mine)
     _, rows = leaderboard.add(root / "boards", row, root / "runs")
 
     assert len(rows) == 2

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sertbench import leaderboard, quoted
+from sertbench import board_files, quoted
 from sertbench.cli import main
 
 
@@ -17,7 +17,7 @@ def call(command: str, root: Path, *more: str) -> int:
 def test_a_corpus_without_runs_has_the_figures_that_papers_claim_and_no_other(tmp_path: Path) -> None:
     assert call("leaderboard", tmp_path, "iemocap") == 0
 
-    rows = leaderboard.parsed(tmp_path / "boards" / "iemocap.csv")
+    rows = board_files.parsed(tmp_path / "boards" / "iemocap.csv")
 
     assert {r["board"] for r in rows} == {"replication"}
     assert {r["ranked"] for r in rows} == {"0"}
@@ -27,7 +27,7 @@ def test_a_corpus_without_runs_has_the_figures_that_papers_claim_and_no_other(tm
     glam = next(r for r in rows if (r["model"], r["protocol"], r["subset"]) == ("GLAM", "glam-icassp22/80-20", "all"))
     # Zhu and Li, ICASSP 2022, the table of their README: WA 73.70, UA 73.90; the epoch was chosen on the test part
     assert (glam["published_wa"], glam["published_ua"], glam["selection_on"]) == ("73.70", "73.90", "test")
-    assert leaderboard.read(tmp_path / "boards" / "iemocap.csv") == []  # nothing measured
+    assert board_files.read(tmp_path / "boards" / "iemocap.csv") == []  # nothing measured
     assert call("leaderboard", tmp_path, "--check") == 0
     assert main(["verify", str(tmp_path / "boards" / "iemocap.csv"), "--runs", str(tmp_path)]) == 0
 
@@ -40,9 +40,9 @@ def test_quoted_rows_stand_below_the_measured_ones_and_no_row_twice(tmp_path: Pa
     call("leaderboard", tmp_path)
 
     assert path.read_bytes() == first
-    boards = [r["board"] for r in leaderboard.parsed(path)]
+    boards = [r["board"] for r in board_files.parsed(path)]
     assert boards == ["main"] + ["replication"] * len(quoted.rows("emodb"))
-    ids = [r["row_id"] for r in leaderboard.parsed(path)]
+    ids = [r["row_id"] for r in board_files.parsed(path)]
     assert len(ids) == len(set(ids))
 
 
@@ -50,13 +50,13 @@ def test_quoted_rows_stand_below_the_measured_ones_and_no_row_twice(tmp_path: Pa
 def test_a_quoted_figure_that_was_edited_dropped_or_added_is_named(tmp_path: Path, capsys, change: str) -> None:
     call("leaderboard", tmp_path, "iemocap")
     path = tmp_path / "boards" / "iemocap.csv"
-    rows = leaderboard.parsed(path)
+    rows = board_files.parsed(path)
     changed = {
         "edit": [{**rows[0], "published_wa": "99.90"}, *rows[1:]],
         "drop": rows[:-1],
         "add": [*rows, {**rows[0], "model": "MyNet"}],
     }[change]
-    leaderboard.write(path, changed)
+    board_files.write(path, changed)
     capsys.readouterr()
 
     assert main(["verify", str(path), "--runs", str(tmp_path)]) == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sertbench import export, leaderboard, rebuild
+from sertbench import board_files, export, rebuild
 from sertbench.cli import main
 
 HOSTILE = "<script>alert(1)</script>"
@@ -35,12 +35,12 @@ def call(command: str, runs: Path, boards: Path, *more: str) -> int:
 def test_every_table_is_rebuilt_ranked_and_passes_its_own_check(folders) -> None:
     runs, boards = folders
 
-    rows = leaderboard.read(boards / "one.csv")
+    rows = board_files.read(boards / "one.csv")
 
     assert [(r["model"], r["rank"], r["board"]) for r in rows] == [
         ("strong", "1", "main"), ("weak", "2", "main"), ("guess", "", "diagnostic"),
     ]  # fmt: skip
-    assert len(leaderboard.read(boards / "two.csv")) == 1
+    assert len(board_files.read(boards / "two.csv")) == 1
     assert call("leaderboard", runs, boards, "--check") == 0
     assert main(["verify", str(boards / "one.csv"), "--runs", str(runs)]) == 0
 
@@ -58,9 +58,9 @@ def test_rebuilding_again_changes_no_byte_and_mends_an_edited_table(folders) -> 
 def test_check_names_the_cell_that_was_edited_and_writes_nothing(folders, capsys, column: str) -> None:
     runs, boards = folders
     path = boards / "one.csv"
-    rows = leaderboard.read(path)
+    rows = board_files.read(path)
     rows[0][column] = "diagnostic" if column == "board" else "99.99"
-    leaderboard.write(path, rows)
+    board_files.write(path, rows)
     edited = path.read_bytes()
 
     assert call("leaderboard", runs, boards, "--check") == 1
@@ -72,9 +72,9 @@ def test_check_names_the_cell_that_was_edited_and_writes_nothing(folders, capsys
 def test_check_names_missing_foreign_and_doubled_rows(folders, capsys, made_bundle) -> None:
     runs, boards = folders
     path = boards / "one.csv"
-    rows = leaderboard.read(path)
-    leaderboard.write(path, [*rows[1:], rows[2]])
-    shutil.rmtree(runs / leaderboard.read(boards / "two.csv")[0]["bundle"])
+    rows = board_files.read(path)
+    board_files.write(path, [*rows[1:], rows[2]])
+    shutil.rmtree(runs / board_files.read(boards / "two.csv")[0]["bundle"])
     (boards / "three.csv").write_text("")
     made_bundle(runs, "new", "three", 0.5, 9)
 
@@ -89,7 +89,7 @@ def test_check_names_missing_foreign_and_doubled_rows(folders, capsys, made_bund
 
 def test_check_works_the_figures_out_again_from_the_predictions(folders, capsys) -> None:
     runs, boards = folders
-    place = runs / leaderboard.read(boards / "two.csv")[0]["bundle"]
+    place = runs / board_files.read(boards / "two.csv")[0]["bundle"]
     run = json.loads((place / "run.json").read_text())
     run["figures"]["wa"] = 99.0
     (place / "run.json").write_text(json.dumps(run))
@@ -102,16 +102,16 @@ def test_the_newest_run_of_a_row_counts_and_the_older_is_named(folders, capsys, 
     runs, boards = folders
     newer = made_bundle(runs, "strong", "two", 0.5, 8, date="2026-02-01T00:00:00+00:00")
     assert call("leaderboard", runs, boards) == 1
-    assert [r["bundle"] for r in leaderboard.read(boards / "two.csv")] == [newer.name]
+    assert [r["bundle"] for r in board_files.read(boards / "two.csv")] == [newer.name]
     assert f"{newer.name} is a newer run of the same row" in capsys.readouterr().out
 
 
 def test_a_row_without_its_bundle_is_kept_and_named(folders, capsys) -> None:
     runs, boards = folders
-    gone = next(r for r in leaderboard.read(boards / "one.csv") if r["model"] == "strong")
+    gone = next(r for r in board_files.read(boards / "one.csv") if r["model"] == "strong")
     shutil.rmtree(runs / gone["bundle"])
     assert call("leaderboard", runs, boards) == 1
-    assert [(r["model"], r["rank"]) for r in leaderboard.read(boards / "one.csv")][:2] == [
+    assert [(r["model"], r["rank"]) for r in board_files.read(boards / "one.csv")][:2] == [
         ("strong", ""),
         ("weak", "1"),
     ]
@@ -143,8 +143,8 @@ def test_no_bundles_no_boards_and_bad_options_are_errors_in_words(tmp_path: Path
 
 def test_a_cell_that_is_no_number_is_an_error_in_words(folders, capsys) -> None:
     runs, boards = folders
-    rows = leaderboard.read(boards / "two.csv")
-    leaderboard.write(boards / "two.csv", [{**rows[0], "uar_ci95_lo": "nan"}])
+    rows = board_files.read(boards / "two.csv")
+    board_files.write(boards / "two.csv", [{**rows[0], "uar_ci95_lo": "nan"}])
     assert call("leaderboard", runs, boards, "--format", "markdown") == 2
     assert "uar_ci95_lo is 'nan', expected a number" in capsys.readouterr().err
 
@@ -154,7 +154,7 @@ def test_markdown_has_a_table_per_board_with_its_caption(folders, capsys) -> Non
     capsys.readouterr()
     assert call("leaderboard", runs, boards, "one", "--format", "markdown") == 0
     text = capsys.readouterr().out
-    rows = leaderboard.read(boards / "one.csv")
+    rows = board_files.read(boards / "one.csv")
     lines = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")]
     assert [line[1] for line in lines] == ["Model", "strong", "weak", "Model", "guess"]
     strong = rows[0]
@@ -184,7 +184,7 @@ def test_hostile_names_are_text_in_every_format(tmp_path: Path, made_bundle, nam
     runs = tmp_path / "runs"
     made_bundle(runs, name, "one", 0.9, 1)
     rebuild.rebuild(tmp_path / "boards", runs)
-    rows = leaderboard.read(tmp_path / "boards" / "one.csv")
+    rows = board_files.read(tmp_path / "boards" / "one.csv")
     assert rows[0]["model"] == name
 
     markdown, latex = export.markdown(rows), export.latex(rows)
@@ -220,7 +220,7 @@ def test_latex_compiles_and_fits_the_page(tmp_path: Path, made_bundle) -> None:
         made_bundle(runs, name, "one" if k < 2 else f"c{k}", 0.9, k, seeds=1 + k % 2, trials=10 * k)
     made_bundle(runs, "guess", "one", 0.0, 9, changes={"model": {"diagnostic": True}, "corpus": {"label_set": "4c_é%"}})
     rebuild.rebuild(tmp_path / "boards", runs)
-    rows = [row for path in sorted((tmp_path / "boards").glob("*.csv")) for row in leaderboard.read(path)]
+    rows = [row for path in sorted((tmp_path / "boards").glob("*.csv")) for row in board_files.read(path)]
     main_rows = [row for row in rows if row["corpus"] == "one"]
     for name, chosen in (("all", rows), ("one", main_rows)):
         body = export.latex(chosen)
@@ -241,7 +241,7 @@ def test_rows_of_one_model_are_told_apart_by_their_features(tmp_path: Path, made
         (path / "run.json").write_text(json.dumps(run))
     made_bundle(tmp_path / "runs", "cnn", "one", 0.5, 3)
     rebuild.rebuild(tmp_path / "boards", tmp_path / "runs")
-    text = export.markdown(leaderboard.read(tmp_path / "boards" / "one.csv"))
+    text = export.markdown(board_files.read(tmp_path / "boards" / "one.csv"))
     assert "| svm, egemaps |" in text
     assert "| svm, functionals |" in text
     assert "| cnn |" in text

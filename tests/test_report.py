@@ -14,10 +14,23 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from sertbench import bundle, leaderboard, report, report_gather, report_view, run_details, svg
+from sertbench import (
+    board_files,
+    board_rows,
+    bundle,
+    gaps_record,
+    report,
+    report_cross,
+    report_gather,
+    report_stress,
+    report_view,
+    run_details,
+    stress_record,
+    svg,
+)
+from sertbench.board_rows import text_of
 from sertbench.cli import main
 from sertbench.errors import ConfigError, StorageError
-from sertbench.leaderboard import text_of
 from sertbench.results import figures
 
 SCRIPT, QUOTES, UP = "<script>alert(1)</script>", "\" onmouseover='alert(2)' x=\"", "../../up"
@@ -76,11 +89,12 @@ def below(element: dict[str, Any], tag: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, made_bundle) -> Path:
+def made(tmp_path_factory, made_bundle, stressed) -> Path:
     """Runs, leaderboards and a report: ties, diagnostics, a synthetic corpus, hostile names, a row without a bundle."""
     root = tmp_path_factory.mktemp("made")
     runs = root / "runs"
-    made_bundle(runs, "strong", "one", 0.9, 1, optimism={"random_split": 95.5, "test_epoch": 91.0, "oracle_gap": 1.5})
+    cheats = {"random_split": 95.5, "test_epoch": 91.0, "oracle_gap": 1.5}
+    stressed(made_bundle(runs, "strong", "one", 0.9, 1, optimism=cheats), SCRIPT)
     made_bundle(runs, "equal", "one", 0.9, 2, trials=3, changes={"model": {"family": "LSTM"}})
     made_bundle(runs, "weak", "one", 0.2, 3)
     made_bundle(runs, "guess", "one", 0.0, 4, changes={"model": {"diagnostic": True, "n_parameters": 0}})
@@ -89,12 +103,37 @@ def made(tmp_path_factory, made_bundle) -> Path:
     made_bundle(runs, UP, IMAGE, 0.5, 7, folder="up")
     made_bundle(runs, "strong", "toy", 0.8, 8, changes={"corpus": {"synthetic": True}}, seeds=1)
     gone = made_bundle(runs, "gone", "two", 0.8, 9)
+    crossed(made_bundle, runs)
     made_bundle(runs, "strong", "two", 0.8, 10)
     arguments = ["--runs", str(runs), "--leaderboards", str(root / "boards")]
     assert main(["leaderboard", *arguments]) == 0
     shutil.rmtree(gone)
     assert main(["report", *arguments, "--out", str(root / "report")]) == 0
     return root
+
+
+MAPPING = {
+    "one": {
+        "label_set": "4class",
+        "classes": {"angry": ["anger"], "happy": ["joy"], "sad": ["sad"]},
+        "left_out": [SCRIPT],
+    },
+    IMAGE: {"label_set": UP, "classes": {"angry": ["angry"], "happy": ["happy"], "sad": [QUOTES]}, "left_out": []},
+}
+
+
+def crossed(made_bundle, runs: Path) -> None:
+    """Runs across two corpora, one of a hostile name: a whole matrix of one model, and parts of others."""
+    wanted = [("plain", "one", "one", 0), ("plain", IMAGE, IMAGE, 0), ("plain", "one", IMAGE, 0),
+              ("plain", IMAGE, "one", 0), (SCRIPT, "one", IMAGE, 0), ("plain", "one", IMAGE, 5)]  # fmt: skip
+    for k, (model, train, test, trials) in enumerate(wanted):
+        names = list(dict.fromkeys((train, test)))
+        cross = {"kind": "within" if train == test else "cross", "train": [train], "test": [test],
+                 "mapping": {name: MAPPING[name] for name in names}}  # fmt: skip
+        made_bundle(
+            runs / "cross", model, "+".join(names), 0.9 - k / 10, 20 + k, trials=trials, folder=f"c{k}", kind="cross",
+            cross=cross, prefix="" if train == test else f"{test}/",
+        )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -104,13 +143,13 @@ def pages(made: Path) -> list[Page]:
 
 def rows_of(made: Path) -> dict[str, dict[str, str]]:
     """All rows of the CSVs by their id."""
-    found = [row for path in (made / "boards").glob("*.csv") for row in leaderboard.read(path)]
+    found = [row for path in board_files.tables(made / "boards").values() for row in board_files.read(path)]
     return {row["row_id"]: row for row in found}
 
 
-def shown(cell: str) -> str:
+def shown(cell: str, name: str = "") -> str:
     """How a cell of the CSV stands on a page."""
-    return cell or "–"
+    return "–" if not cell or (name == "n_params" and cell == "0") else cell
 
 
 def test_every_number_of_every_board_is_the_csvs(made: Path, pages: list[Page]) -> None:
@@ -133,7 +172,7 @@ def test_every_number_of_every_board_is_the_csvs(made: Path, pages: list[Page]) 
             ends = [span["text"] for span in below(cells["interval"], "span")]
             assert ends == [row["uar_ci95_lo"], row["uar_ci95_hi"]]
             for key in set(heads) - {"model", "interval"}:
-                assert cells[key]["text"].replace(",", "") == shown(row[key]), key
+                assert cells[key]["text"].replace(",", "") == shown(row[key], key), key
                 walked += 1
     assert not left, "each row of the CSVs is shown once"
     assert walked == 13 * len(rows_of(made))
@@ -151,7 +190,8 @@ def test_every_number_of_a_runs_page_is_the_csvs_or_follows_from_the_predictions
         marked = {e["at"]["data-col"]: e["text"] for e in page.elements if "data-col" in e["at"]}
         row = rows[marked["row_id"]]
         seen.add(row["row_id"])
-        assert {name: shown(row[name]) for name in marked} == marked
+        marked["n_params"] = marked["n_params"].replace(",", "")
+        assert {name: shown(row[name], name) for name in marked} == marked
         folder = made / "runs" / row["bundle"]
         run = bundle.load_run(folder)
         predictions = bundle.load_predictions(folder, run)
@@ -175,6 +215,221 @@ def table(page: Page, name: str) -> dict[str, str]:
     """First two columns of a table."""
     (found,) = page.all("table", id=name)
     return {below(tr, "th")[0]["text"]: below(tr, "td")[0]["text"] for tr in below(found, "tr")[1:]}
+
+
+def test_every_number_of_the_cross_corpus_page_is_the_csvs(made: Path, pages: list[Page]) -> None:
+    page = next(p for p in pages if p.path.name == "cross.html")
+    rows = {r["row_id"]: r for r in board_files.parsed(made / "boards" / "cross.csv")}
+    within = {(r["model"], r["test"]): r["uar_pooled_mean"] for r in rows.values() if r["kind"] == "within"}
+    assert len(rows) == 6
+    (listed,) = page.all("table", class_="rows sortable")
+    heads = [th["at"]["data-col"] for th in below(below(listed, "thead")[0], "th")]
+    seen = []
+    for tr in below(listed, "tr")[1:]:
+        row = rows[tr["at"]["data-row"]]
+        seen.append(row["row_id"])
+        cells = dict(zip(heads, [e for e in tr["inside"] if e["tag"] in ("td", "th")], strict=True))
+        assert [span["text"] for span in below(cells["interval"], "span")] == [row["uar_ci95_lo"], row["uar_ci95_hi"]]
+        beside = within.get((row["model"], row["test"]), "–") if row["hpo_trials"] == "0" else "–"
+        assert cells["within"]["text"] == ("itself" if row["kind"] == "within" else beside)
+        assert cells["model"]["text"].startswith(row["model"])
+        for key in set(heads) - {"interval", "within", "model", "bundle"}:
+            assert cells[key]["text"] == shown(row[key]), key
+        with zipfile.ZipFile(made / "report" / below(cells["bundle"], "a")[0]["at"]["href"]) as archive:
+            (name,) = [n for n in archive.namelist() if n.endswith("run.json")]
+            assert archive.read(name) == (made / "runs" / "cross" / row["bundle"] / "run.json").read_bytes()
+    assert sorted(seen) == sorted(rows), "each row of the CSV is shown once"
+    walked = set()
+    for matrix in page.all("table", class_="crossing"):
+        tests = [th["text"] for th in below(below(matrix, "thead")[0], "th")][1:]
+        for tr in below(matrix, "tr")[1:]:
+            train = below(tr, "th")[0]["text"]
+            for test, td in zip(tests, below(tr, "td"), strict=True):
+                if td["text"] == "–":
+                    continue
+                row = rows[td["at"]["data-row"]]
+                walked.add(row["row_id"])
+                assert (row["train"], row["test"]) == (train, test)
+                assert below(td, "strong")[0]["text"] == row["uar_pooled_mean"]
+                assert below(td, "span")[0]["text"] == f"{row['uar_ci95_lo']}–{row['uar_ci95_hi']}"
+                own = within.get((row["model"], test)) if row["hpo_trials"] == "0" else None
+                said = "within" if row["kind"] == "within" else f"within: {own}" if own else None
+                assert [em["text"] for em in below(td, "em")] == [said] * bool(said) + ["alarm"] * bool(row["alarms"])
+    assert walked == set(rows)
+    said = [li["text"] for li in below(page.all("ul", class_="mapping")[0], "li")]
+    assert {part for r in rows.values() for part in r["label_mapping"].split(" | ")} == set(said)
+    assert len(page.all("ul", class_="mapping")) == 1, "one set of classes, one reading of the labels"
+
+
+def cross_row(row_id: str, train: str, test: str, mapping: str, **more: str) -> report_cross.Crossed:
+    kind = "within" if train == test else "cross"
+    row = {"row_id": row_id, "train": train, "test": test, "label_mapping": mapping, "classes": "a b", "kind": kind}
+    row |= {"date_utc": row_id, "model": "cnn", "uar_pooled_mean": row_id, **more}
+    return report_cross.Crossed(row, None)
+
+
+def test_what_stress_and_gaps_measured_is_on_the_runs_page_number_by_number(made: Path, pages: list[Page]) -> None:
+    page = next(p for p in pages if p.path.name.startswith("strong-one"))
+    row = next(r for r in rows_of(made).values() if r["model"] == "strong" and r["corpus"] == "one")
+    folder = made / "runs" / row["bundle"]
+    rows = stress_record.read(folder)
+    (listed,) = page.all("table", id="stress")
+    lines = below(listed, "tr")[1:]
+    assert len(lines) == len(rows) == 12
+    for tr, known in zip(lines, rows, strict=True):
+        cells = [td["text"] for td in below(tr, "td")]
+        assert below(tr, "th")[0]["text"] == ("undisturbed" if known.kind == "clean" else known.name)
+        assert cells[1:4] == [
+            f"{known.uar:.2f}",
+            f"{known.uar_ci95_lo:.2f}–{known.uar_ci95_hi:.2f}",
+            f"{known.change:+.2f}",
+        ]
+        assert cells[5:] == [f"{known.changed:.2f}", f"{known.ece:.2f}", f"{known.brier:.3f}", f"{known.nll:.2f}"]
+    assert below(lines[0], "td")[1]["text"] == row["uar_pooled_mean"]
+    assert below(lines[3], "td")[0]["text"] == "10 dB SNR"
+    charts = [svg_ for svg_ in page.all("svg", role="img") if " and " in svg_["at"]["aria-label"].split(".")[0]]
+    names = ("noise", "reverb", "telephone line", "codec", "gain", "packet loss")
+    assert [c["at"]["aria-label"].split(".")[0] for c in charts] == [
+        f"{figure} (%) and {name}" for figure in ("UAR", "ECE") for name in names
+    ]
+    (link,) = [a["at"]["href"] for a in page.all("a") if a["at"]["href"].endswith("stress.csv")]
+    assert (page.path.parent / link).read_bytes() == (folder / "stress" / "stress.csv").read_bytes()
+    gender, speaker = gaps_record.read(folder, row)
+    (groups,) = [t for t in page.all("table") if t["at"].get("aria-label") == "gender: groups"]
+    assert [[below(tr, "th")[0]["text"], below(tr, "td")[0]["text"]] for tr in below(groups, "tr")[1:]] == [
+        [g.name, f"{g.uar:.2f}"] for g in gender.groups
+    ]
+    (beside,) = [t for t in page.all("table") if t["at"].get("aria-label") == "speaker: beside chance"]
+    assert [below(tr, "td")[0]["text"] for tr in below(beside, "tr")[1:]] == [
+        f"{f.observed:.2f}" for f in speaker.figures
+    ]
+    others = [p for p in pages if p.path.parent.name == "models" and p is not page]
+    assert all("sertbench stress" in p.path.read_text() and not p.all("table", id="stress") for p in others)
+
+
+def test_measurements_of_other_predictions_or_damaged_ones_are_not_shown(tmp_path: Path, made_bundle, stressed) -> None:
+    folder = made_bundle(tmp_path / "runs", "cnn", "one")
+    stressed(folder)
+    main(["leaderboard", "--runs", str(tmp_path / "runs"), "--leaderboards", str(tmp_path / "boards")])
+    (entry,) = report_gather.gather(tmp_path / "boards", tmp_path / "runs").entries
+    assert report_stress.values(entry, 33.3)["stress"]
+    assert len(report_stress.values(entry, 33.3)["gaps"]) == 2
+    good = {path: path.read_text() for path in (folder / "stress" / "stress.json", folder / "gaps.json")}
+    uar = entry.row["uar_pooled_mean"]
+    other_values = {
+        "stress.json": [
+            (f'"uar": {float(uar)}', '"uar": 1.5'), ('"nll": ', '"nll": "<b>'), ('"kind": "white"', '"kind": "black"'),
+            ("{", "["), ('"unit": "dB', '"unit": ["'), ('"nll": ', '"nll": Infinity, "n": '),
+        ],
+        "gaps.json": [
+            (entry.row["predictions_sha256"], "0"), ('"uar": ', '"uar": "x'), ("{", ""), ('"p": ', '"p": NaN, "q": '),
+        ],
+    }  # fmt: skip
+    for path in good:
+        changes = other_values[path.name]
+        for one, other in changes:
+            assert one in good[path]
+            path.write_text(good[path].replace(one, other))
+            shown_now = report_stress.values(entry, 33.3)
+            assert not (shown_now["stress"] if path.name == "stress.json" else shown_now["gaps"]), other
+        path.write_text(good[path])
+    (folder / "stress" / "stress.csv").unlink()
+    (folder / "stress" / "stress.csv").symlink_to(folder / "run.json")
+    assert report_stress.values(entry, 33.3)["stress_csv"] is None
+
+
+def test_a_published_row_shows_what_was_measured_beside_the_own_run(tmp_path: Path, made_bundle, stressed) -> None:
+    folder = made_bundle(tmp_path / "runs", "cnn", "one")
+    stressed(folder)
+    arguments = ["--runs", str(tmp_path / "runs"), "--leaderboards", str(tmp_path / "boards")]
+    assert main(["publish", str(folder), *arguments]) == 0
+    assert main(["report", *arguments, "--out", str(tmp_path / "report")]) == 0
+    (entry,) = report_gather.gather(tmp_path / "boards", tmp_path / "runs").entries
+    assert entry.folder == tmp_path / "boards" / "bundles" / folder.name
+    (page,) = (tmp_path / "report" / "models").iterdir()
+    assert Page(page).all("table", id="stress")
+
+
+def test_rows_stand_side_by_side_only_if_their_labels_mean_the_same() -> None:
+    rows = [
+        cross_row("1", "x", "x", "x (s): a = a, b = b"),
+        cross_row("2", "y", "y", "y (s): a = a, b = b; without calm"),
+        cross_row("3", "y", "y", "y (s): a = a, b = b or calm"),
+        cross_row("4", "x", "y", "x (s): a = a, b = b | y (s): a = a, b = b; without calm"),
+        cross_row("5", "x", "y", "x (s): a = a, b = b | y (s): a = a, b = b or calm"),
+        cross_row("6", "z", "z", "z (s): a = a, c = c", classes="a c"),
+    ]
+    sections = report_cross.sections_of(rows)
+    found = {tuple(sorted(c.row["row_id"] for c in m.rows)): m for s in sections for m in s.matrices}
+    assert set(found) == {("1", "2", "4"), ("1", "3", "5"), ("6",)}
+    assert found["1", "2", "4"].within(rows[3]) == "2"
+    assert found["1", "3", "5"].within(rows[4]) == "3"
+
+
+def test_the_newest_row_of_a_cell_is_in_the_matrix_and_a_corpus_left_out_has_its_own_line() -> None:
+    mapping = "x (s): a = a | y (s): a = a | z (s): a = a"
+    rows = [
+        cross_row("1", "x+y", "z", mapping),
+        cross_row("2", "x+y", "z", mapping),
+        cross_row("3", "z", "z", "z (s): a = a"),
+    ]
+    ((matrix,),) = [s.matrices for s in report_cross.sections_of(rows)]
+    assert matrix.trains == ["z", "x+y"]
+    assert matrix.tests == ["z"]
+    assert matrix.cells["x+y", "z"].row["row_id"] == "2"
+    assert (len(matrix.rows), matrix.within(rows[0]), matrix.within(rows[2])) == (3, "3", "")
+
+
+def test_an_edited_cross_corpus_number_is_refused(tmp_path: Path, made_bundle, capsys) -> None:
+    crossed(made_bundle, tmp_path / "runs")
+    arguments = ["--runs", str(tmp_path / "runs"), "--leaderboards", str(tmp_path / "boards")]
+    assert main(["leaderboard", *arguments]) == 0
+    assert main(["report", *arguments, "--out", str(tmp_path / "report")]) == 0, "no other board is needed"
+    board = tmp_path / "boards" / "cross.csv"
+    good = board.read_text()
+    uar = board_files.parsed(board)[0]["uar_pooled_mean"]
+    board.write_text(good.replace(f",{uar},", ",99.99,"))
+    capsys.readouterr()
+    assert main(["report", *arguments, "--out", str(tmp_path / "report")]) == 2
+    assert "'99.99'" in capsys.readouterr().err
+    board.write_text(good.replace("uar_ci95_hi", "other"))
+    assert main(["report", *arguments]) == 2
+    assert "is not a sertbench leaderboard: it lacks uar_ci95_hi" in capsys.readouterr().err
+    for torn in (good[:-150], good[:-440], good.rstrip() + ",more\n"):
+        board.write_text(torn)
+        assert main(["report", *arguments]) == 2
+        assert "row 6 is cut off, or has cells too many" in capsys.readouterr().err
+    board.write_text(good)
+    shutil.rmtree(tmp_path / "runs" / "cross" / "c4")
+    assert main(["report", "cross", *arguments, "--out", str(tmp_path / "report")]) == 0
+    assert "6 cross-corpus rows, 5 verified" in " ".join(capsys.readouterr().out.split())
+    assert "not verified: no bundle" in (tmp_path / "report" / "cross.html").read_text()
+    assert main(["report", "corss", *arguments]) == 2
+    assert "Did you mean 'cross'" in capsys.readouterr().err
+
+
+def test_models_without_counted_parameters_are_left_out_of_that_chart_and_named(
+    made: Path, tmp_path: Path, made_bundle
+) -> None:
+    for k, (model, features, n) in enumerate((("svm", "egemaps", 0), ("svm", "functionals", 0), ("cnn", "mfcc", 500))):
+        recipe = {
+            **bundle.load_run(next((made / "runs").glob("one-*")))["model"]["recipe"],
+            "features": {"kind": features},
+        }
+        changes = {"model": {"n_parameters": n, "recipe": recipe}}
+        made_bundle(tmp_path / "runs", model, "one", 0.5, k, changes=changes)
+        if n == 0:
+            made_bundle(tmp_path / "runs", model, "two", 0.5, k, changes=changes)
+    arguments = ["--runs", str(tmp_path / "runs"), "--leaderboards", str(tmp_path / "boards")]
+    assert main(["leaderboard", *arguments]) == 0
+    assert main(["report", *arguments, "--out", str(tmp_path / "report")]) == 0
+    one, two = (Page(tmp_path / "report" / "corpora" / f"{name}.html") for name in ("one", "two"))
+    figure = next(f for f in one.all("figure") if "UAR against parameters." in f["text"])
+    assert "Left out, since none are known: svm functionals, svm egemaps." in figure["text"]
+    assert [below(tr, "th")[0]["text"] for tr in below(figure, "tr")[1:]] == ["cnn"]
+    assert not [f for f in two.all("figure") if "against parameters" in f["text"]]
+    (said,) = [p["text"] for p in two.all("p") if "No chart against parameters" in p["text"]]
+    assert "svm functionals, svm egemaps" in said
 
 
 def test_the_heat_map_and_the_optimism_meter_show_the_csvs_numbers(made: Path, pages: list[Page]) -> None:
@@ -265,12 +520,14 @@ def test_nothing_is_outside_the_folder_and_every_link_leads_somewhere(made: Path
 def test_downloads_are_the_csv_and_the_bundle_byte_for_byte(made: Path) -> None:
     data = made / "report" / "data"
     assert (data / "one.csv").read_bytes() == (made / "boards" / "one.csv").read_bytes()
-    assert len(list(data.glob("*.zip"))) == len(list((made / "runs").glob("*/run.json")))
+    assert len(list(data.glob("*.zip"))) == len(list((made / "runs").rglob("run.json")))
+    assert (data / "cross.csv").read_bytes() == (made / "boards" / "cross.csv").read_bytes()
     for path in data.glob("strong-*.zip"):
         with zipfile.ZipFile(path) as archive:
             stored = {Path(n).name: archive.read(n) for n in archive.namelist()}
         run = json.loads(stored["run.json"])
-        (folder,) = [f for f in (made / "runs").iterdir() if bundle.load_run(f)["row_id"] == run["row_id"]]
+        folders = (p.parent for p in (made / "runs").glob("*/run.json"))
+        (folder,) = [f for f in folders if bundle.load_run(f)["row_id"] == run["row_id"]]
         assert set(stored) == {"config.toml", "predictions.parquet", "split.parquet", "run.json"}
         assert all((folder / name).read_bytes() == content for name, content in stored.items())
 
@@ -286,10 +543,10 @@ def test_a_link_in_a_bundle_is_not_followed(tmp_path: Path, made_bundle) -> None
 
 def test_a_bundle_name_that_leads_out_of_the_folder_is_no_bundle(tmp_path: Path, made_bundle) -> None:
     folder = made_bundle(tmp_path / "elsewhere", "cnn", "one", folder="secret")
-    row = leaderboard.row_of(bundle.load_run(folder), folder)
+    row = board_rows.row_of(bundle.load_run(folder), folder)
     (tmp_path / "boards").mkdir()
     (tmp_path / "runs").mkdir()
-    leaderboard.write(tmp_path / "boards" / "one.csv", [{**row, "bundle": "../elsewhere/secret"}])
+    board_files.write(tmp_path / "boards" / "one.csv", [{**row, "bundle": "../elsewhere/secret"}])
     view = report_gather.gather(tmp_path / "boards", tmp_path / "runs")
     assert view.missing == 1
     assert view.entries[0].page == ""
@@ -311,8 +568,8 @@ def test_an_edited_number_is_refused_and_the_old_report_stays(tmp_path: Path, ma
     assert main(["report", *arguments, "--out", str(out)]) == 0
     before = (out / "index.html").read_bytes()
     path = tmp_path / "boards" / "one.csv"
-    rows = leaderboard.read(path)
-    leaderboard.write(path, [{**rows[0], "uar_pooled_mean": "99.99"}])
+    rows = board_files.read(path)
+    board_files.write(path, [{**rows[0], "uar_pooled_mean": "99.99"}])
     assert main(["report", *arguments, "--out", str(out)]) == 2
     assert "'99.99'" in capsys.readouterr().err
     assert (out / "index.html").read_bytes() == before

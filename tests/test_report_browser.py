@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from sertbench import bundle, files, leaderboard, report, report_gather
+from sertbench import board_files, board_rows, bundle, files, leaderboard, report, report_gather
 from sertbench.audit import Audit, Tally
 from sertbench.audit_checks import Finding
 from sertbench.bundles import Bundles
@@ -39,19 +39,28 @@ TABLES, ROWS = 20, 200
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, made_bundle) -> Path:
+def folder(tmp_path_factory, made_bundle, stressed) -> Path:
     """A report with ties, diagnostics, an optimism meter, tuning, and names that would do harm."""
     root = tmp_path_factory.mktemp("made")
     runs = root / "runs"
     cheats = {"random_split": 95.5, "test_epoch": 91.0, "speaker_norm": 90.5, "oracle_gap": 1.5}
     made_bundle(runs, "strong", "one", 0.9, 1, optimism=cheats)
-    made_bundle(runs, "equal", "one", 0.9, 2, trials=3, changes={"model": {"family": "LSTM"}})
+    stressed(made_bundle(runs, "equal", "one", 0.9, 2, trials=3, changes={"model": {"family": "LSTM"}}), IMAGE)
     made_bundle(runs, SCRIPT, "one", 0.2, 3, classes=("angry", "happy", "sad"))
     made_bundle(runs, "guess", "one", 0.0, 4, changes={"model": {"diagnostic": True, "n_parameters": 0}})
     made_bundle(runs, IMAGE, IMAGE, 0.6, 5, classes=(IMAGE, "b"), changes={"corpus": {"synthetic": True}})
     for k in range(8):
         for m, name in enumerate(("strong", "equal", "weak")):
-            made_bundle(runs, name, f"c{k}", 0.9 - 0.3 * m, 10 * k + m, seeds=1)
+            changes = {"model": {"n_parameters": 0}} if (k, m) == (0, 0) else {}  # none are counted
+            made_bundle(runs, name, f"c{k}", 0.9 - 0.3 * m, 10 * k + m, seeds=1, changes=changes)
+    for k, (train, test) in enumerate((("one", "one"), ("one", IMAGE), (IMAGE, "one"), (IMAGE, IMAGE))):
+        names = list(dict.fromkeys((train, test)))
+        mapping = {n: {"label_set": SCRIPT, "classes": {"angry": [IMAGE]}, "left_out": ["x"]} for n in names}
+        kind = "within" if train == test else "cross"
+        cross = {"kind": kind, "train": [train], "test": [test], "mapping": mapping}
+        for model in ("strong", SCRIPT):
+            made_bundle(runs / "cross", model, "+".join(names), 0.9 - k / 5, 40 + k, kind="cross", cross=cross,
+                        folder=f"c{k}-{len(model)}", prefix="" if train == test else f"{test}/")  # fmt: skip
     arguments = ["--runs", str(runs), "--leaderboards", str(root / "boards")]
     assert main(["leaderboard", *arguments]) == 0
     found = (
@@ -152,6 +161,40 @@ def test_sorting_goes_up_down_and_back(browser, folder: Path) -> None:
     assert complaints(browser) == []
 
 
+def test_the_cross_corpus_page_sorts_by_text_and_number_and_its_bundles_download(browser, folder: Path) -> None:
+    open_page(browser, folder / "index.html")
+    browser.find_element("link text", "Open the cross-corpus board").click()
+    assert browser.current_url.endswith("/cross.html")
+    cells = "return [...document.querySelectorAll('.rows tbody tr')].map(row => row.cells[arguments[0]].textContent)"
+    for column, key in enumerate(("train", "test", "model", "uar_pooled_mean")):
+        browser.find_element("css selector", f'.rows th[data-col="{key}"] button').send_keys("\ue007")
+        found = browser.execute_script(cells, column)
+        by_number = sorted(found, key=lambda text: -float(text)) if column == 3 else None
+        assert found == (by_number or sorted(found, key=str.lower))
+        assert len(set(found)) > 1
+    assert len(shown(browser, ".crossing td strong")) == 8
+    link = browser.find_element("css selector", ".rows td a[download]")
+    name = Path(link.get_attribute("href")).name
+    link.click()
+    deadline = time.monotonic() + 20
+    while not (browser.downloads / name).exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert (browser.downloads / name).read_bytes() == (folder / "data" / name).read_bytes()
+    (browser.downloads / name).unlink()
+    assert complaints(browser) == []
+
+
+def test_dashes_sort_last_both_ways(browser, folder: Path) -> None:
+    open_page(browser, folder / "index.html")
+    button = browser.find_element("css selector", '[data-corpus="c0"] th[data-col="n_params"] button')
+    before = column(browser, "c0", "n_params")
+    assert before.count("–") == 1
+    for _ in range(2):
+        button.click()
+        assert column(browser, "c0", "n_params")[-1] == "–"
+    assert complaints(browser) == []
+
+
 def test_sorting_works_with_the_keyboard(browser, folder: Path) -> None:
     open_page(browser, folder / "index.html")
     button = browser.find_element("css selector", '[data-corpus="one"] th[data-col="model"] button')
@@ -242,7 +285,7 @@ def test_axe_finds_no_serious_violation(browser, folder: Path, theme: str, width
     kinds = (("models", "equal-one"), ("corpora", "one"))
     found = [next(folder.glob(f"{kind}/{stem}*.html")) for kind, stem in kinds]
     try:
-        for path in [folder / "index.html", *found]:
+        for path in [folder / "index.html", folder / "cross.html", *found]:
             open_page(browser, path)
             browser.execute_script(f"document.documentElement.dataset.theme = {theme!r}")
             browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true; })")
@@ -264,6 +307,7 @@ def test_a_page_for_a_phone_has_no_sideways_scrolling(browser, folder: Path) -> 
     try:
         for path in sorted(folder.rglob("*.html")):
             open_page(browser, path)
+            browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true; })")
             assert browser.execute_script("return document.documentElement.scrollWidth") <= 390, path.name
         open_page(browser, folder / "index.html")
         names = browser.find_elements("css selector", ".results tbody th[scope=row]")
@@ -278,7 +322,7 @@ def large(tmp_path_factory, made_bundle) -> Path:
     root = tmp_path_factory.mktemp("large")
     bundle_folder = made_bundle(root / "runs", "cnn", "one")
     row = {
-        k: leaderboard.text_of(v) for k, v in leaderboard.row_of(bundle.load_run(bundle_folder), bundle_folder).items()
+        k: board_rows.text_of(v) for k, v in board_rows.row_of(bundle.load_run(bundle_folder), bundle_folder).items()
     }
     for c in range(TABLES):
         rows = [
@@ -289,7 +333,7 @@ def large(tmp_path_factory, made_bundle) -> Path:
         ]  # fmt: skip
         (root / "boards").mkdir(exist_ok=True)
         bundles = Bundles.of(root / "runs", root / "boards")
-        leaderboard.write(root / "boards" / f"corpus{c:02d}.csv", leaderboard.ranked(rows, bundles))
+        board_files.write(root / "boards" / f"corpus{c:02d}.csv", leaderboard.ranked(rows, bundles))
     return report.write(report_gather.gather(root / "boards", root / "runs"), root / "report")
 
 

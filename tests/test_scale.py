@@ -17,7 +17,7 @@ from types import ModuleType
 import pandas as pd
 import pytest
 
-from sertbench import leaderboard
+from sertbench import board_files, board_rows, leaderboard
 from sertbench.cli import main
 
 HERE = Path(__file__).parent
@@ -345,7 +345,7 @@ def test_a_folder_that_becomes_read_only_is_an_error_and_nothing_is_lost(place, 
 
 def write_rows(folder: str, runs: str, writer: int, count: int) -> None:
     """Put `count` rows into a board, as a run does at its end."""
-    names = [*leaderboard.NEEDED, *leaderboard.TABLE]
+    names = [*board_rows.NEEDED, *board_rows.TABLE]
     for number in range(count):
         row = dict.fromkeys(names, "x") | {
             "corpus": "made",
@@ -353,7 +353,7 @@ def write_rows(folder: str, runs: str, writer: int, count: int) -> None:
             "row_id": f"{writer}-{number}",
             "board": "main",
             "ranked": False,
-            **dict.fromkeys(leaderboard.NUMBERS, 50.0 + number / 100),
+            **dict.fromkeys(board_rows.NUMBERS, 50.0 + number / 100),
             "bundle": "elsewhere",
             "paper": "a long text, with commas, " * 20,
         }
@@ -371,11 +371,11 @@ def many_writers(tmp_path: Path, writers: int, each: int) -> None:
     while any(process.is_alive() for process in processes):  # a reader never sees a torn table
         path = tmp_path / "boards" / "made.csv"
         if path.exists():
-            seen = leaderboard.read(path)
+            seen = board_files.read(path)
             assert all(None not in row and None not in row.values() for row in seen)
         time.sleep(0.05)
     assert [process.exitcode for process in processes] == [0] * writers
-    written = leaderboard.read(tmp_path / "boards" / "made.csv")
+    written = board_files.read(tmp_path / "boards" / "made.csv")
     assert sorted(row["model"] for row in written) == sorted(f"m{w}-{n}" for w in range(writers) for n in range(each))
     assert {row["paper"] for row in written} == {"a long text, with commas, " * 20}
 
@@ -393,7 +393,7 @@ def test_a_board_that_stays_locked_is_said_in_words(tmp_path, monkeypatch):
     from sertbench import files
     from sertbench.errors import BusyError
 
-    monkeypatch.setattr(leaderboard, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(board_files, "LOCK_SECONDS", 0.1)
     (tmp_path / "boards").mkdir()
     with (
         files.locked(tmp_path / "boards" / ".made.csv.lock", 1, ""),

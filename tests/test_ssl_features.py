@@ -18,8 +18,8 @@ import torch
 from sertbench import feature_store, plugins, pretrained, ssl_features
 from sertbench.cli import main
 from sertbench.errors import AudioError
+from sertbench.feature_cache import open_store
 from sertbench.feature_spec import SAMPLE_RATE
-from sertbench.feature_store import open_store
 from sertbench.pretrained_spec import ssl, ssl_frames
 
 FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "wav2vec2-bert", "whisper")

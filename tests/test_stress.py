@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,10 @@ import pandas as pd
 import pytest
 import soundfile
 
-from sertbench import files, run_details, stress_drawings, stress_kinds, stress_record
+from sertbench import files, run_details, stress_cell, stress_drawings, stress_kinds, stress_record
 from sertbench.cli import main
 from sertbench.errors import ConfigError
+from sertbench.fitting import fit_estimator
 from sertbench.results import Predictions
 from sertbench.scores import score
 from sertbench.statistics import jackknife
@@ -217,6 +219,41 @@ def test_an_estimator_and_babble_and_noise_of_the_user(home, tmp_path, capsys):
     assert {"babble", "own", "pad"} <= set(found)
     assert len(found["own"]["source"]) == 8
     assert float(found["babble"]["changed"]) > 0
+
+
+def test_a_stored_estimator_is_loaded_and_one_that_was_not_stored_is_fitted_again(home, tmp_path, monkeypatch, capsys):
+    shutil.copytree(home / "runs", tmp_path / "runs")
+    folder = tmp_path / "runs" / bundle_of(home, "Nearest").name
+    fitted = []
+
+    def fit(*arguments):
+        fitted.append(arguments)
+        return fit_estimator(*arguments)
+
+    def clean() -> str:
+        monkeypatch.setattr(stress_cell, "_fitted", OrderedDict())
+        shutil.rmtree(folder / "stress", ignore_errors=True)
+        assert stress(folder, "--kinds", "gain", "--strengths", "0") == 0
+        pd.testing.assert_frame_equal(
+            pd.read_parquet(cells(folder)["clean_0_0"]), pd.read_parquet(folder / "predictions.parquet")
+        )
+        return " ".join(capsys.readouterr().out.split())
+
+    monkeypatch.setattr(stress_cell, "fit_estimator", fit)
+    assert "2 per fold; nothing is trained" in clean()
+    assert fitted == []
+
+    first, *others = sorted((tmp_path / "runs" / "fits").glob("*/estimator.npz"))
+    assert len(others) == 7
+    first.unlink()
+    assert "1 were not stored and are fitted again on the same data" in clean()
+    assert len(fitted) == 1
+
+    others[0].write_bytes(others[0].read_bytes()[:50])
+    monkeypatch.setattr(stress_cell, "_fitted", OrderedDict())
+    shutil.rmtree(folder / "stress")
+    said = refused(folder, capsys, "--kinds", "gain")
+    assert f"Delete {others[0]}, and it is fitted again" in said
 
 
 def test_drawings_show_the_figures_of_all_kinds(made_bundle, tmp_path):

@@ -18,13 +18,14 @@ import torch
 from sertbench import checkpoints, executors, plugins, recording, resources, turns
 from sertbench.compute import Compute
 from sertbench.config import RunConfig
-from sertbench.cost import where
 from sertbench.errors import ConfigError, SertbenchError, StoppedError, TrainingError, WorkerError
 from sertbench.executors import BEGUN, InProcess, Runner
+from sertbench.feature_cache import open_store
 from sertbench.feature_spec import log_mel
-from sertbench.feature_store import FeatureStore, open_store
+from sertbench.feature_store import FeatureStore
 from sertbench.fits import FitRecord, run_fit
 from sertbench.plan import Plan
+from sertbench.plan_text import where
 from sertbench.tasks import FitTask
 from sertbench.worker_processes import Workers
 

@@ -15,8 +15,9 @@ from threadpoolctl import threadpool_limits
 
 from sertbench import feature_spec, opensmile_features, utterance_features
 from sertbench.errors import AudioError, ConfigError
+from sertbench.feature_cache import cache_key, open_store
 from sertbench.feature_spec import COLUMNS, FUNCTIONALS, UtteranceSpec, log_mel, parse, width
-from sertbench.feature_store import FeatureStore, cache_key, open_store
+from sertbench.feature_store import FeatureStore
 
 needs_opensmile = pytest.mark.skipif(not importlib.util.find_spec("opensmile"), reason="openSMILE is not installed")
 SPEC = UtteranceSpec("functionals")

@@ -29,8 +29,10 @@
     return Number.isNaN(number) ? null : number;
   }
 
+  const hasText = (head) => head.dataset.col === "model" || "text" in head.dataset;
+
   function sortBy(table, column, order) {
-    const isText = table.tHead.rows[0].cells[column].dataset.col === "model";
+    const isText = hasText(table.tHead.rows[0].cells[column]);
     const sign = order === "ascending" ? 1 : -1;
     for (const body of table.tBodies) {
       body.original ??= [...body.rows].filter((row) => !row.classList.contains("group"));
@@ -49,7 +51,7 @@
   }
 
   function setUpSorting(table) {
-    if (table.rows.length > 60) table.classList.add("large");
+    if (table.rows.length > 60 && table.matches(".results, .matrix")) table.classList.add("large");
     const heads = [...table.tHead.rows[0].cells];
     heads.forEach((head, column) => {
       const button = document.createElement("button");
@@ -57,7 +59,7 @@
       button.append(...[...head.childNodes].filter((node) => node.nodeName !== "svg"));
       head.prepend(button);
       button.addEventListener("click", () => {
-        const first = ["rank", "model"].includes(head.dataset.col) ? "ascending" : "descending";
+        const first = head.dataset.col === "rank" || hasText(head) ? "ascending" : "descending";
         const second = first === "ascending" ? "descending" : "ascending";
         const now = head.getAttribute("aria-sort");
         const next = now === null ? first : now === first ? second : "none";

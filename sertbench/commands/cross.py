@@ -100,16 +100,18 @@ def show(outcome: Outcome, display: Display) -> None:
         for row in outcome.rows
     }
     first = outcome.rows[0]
+    within = " within: cross-validated in the corpus by its own protocol"
     display.table(
         f"{first['model']}, {first['features']}: UAR in percent over {len(outcome.classes)} classes "
         f"({', '.join(outcome.classes)})",
         ["train \\ test", *tests],
         [[train, *(cell.get((train, test), "") for test in tests)] for train in trains],
-        f"Mean over {first['n_seeds']} seeds [95 % interval over the test speakers and seeds]; chance is "
-        f"{first['chance_uar']:.2f}. Everything was chosen on other speakers of the training corpora. "
-        "within: cross-validated in the corpus by its own protocol",
+        f"Mean over the seeds, of which there are {first['n_seeds']} [95 % interval over the test speakers and seeds]; "
+        f"chance is {first['chance_uar']:.2f}. Everything was chosen on other speakers of the training corpora."
+        + within
+        * any(row["kind"] == "within" for row in outcome.rows),
     )
     for row in outcome.rows:
         if row["alarms"]:
             display.say(f"alarm: {row['train']} to {row['test']}: {row['alarms']}", urgent=True)
-    display.say(f"{len(outcome.rows)} rows in {outcome.board}")
+    display.say(f"{len(outcome.rows)} row{'s' if len(outcome.rows) > 1 else ''} in {outcome.board}")

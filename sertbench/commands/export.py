@@ -18,6 +18,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fold", metavar="F", help="a fit of this fold (default: the best one on its validation part)")
     parser.add_argument("--seed", type=whole_number, metavar="S", help="a fit of this seed")
     parser.add_argument("--all", action="store_true", help="all fits of the run, as an ensemble")
+    parser.add_argument(
+        "--checkpoint", metavar="FOLDER", help="where the features' pre-trained checkpoint lies, if it was moved"
+    )
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -26,7 +29,9 @@ def execute(options: argparse.Namespace) -> int:
         raise ConfigError("--all takes every fit: leave --fold and --seed out")
     from sertbench import model_export
 
-    made = model_export.export(options.run, options.folder, options.fold, options.seed, everything=options.all)
+    made = model_export.export(
+        options.run, options.folder, options.fold, options.seed, options.checkpoint, everything=options.all
+    )
     screen = console()
 
     def say(text: str) -> None:
@@ -39,5 +44,7 @@ def execute(options: argparse.Namespace) -> int:
     for path in sorted(made.folder.iterdir()):
         say(f"  {path}  {path.stat().st_size:,} bytes")
     say(f"  model.onnx: {made.onnx}" if made.onnx else f"  no model.onnx: {made.no_onnx}")
+    if made.needs:
+        say(f"  needs the checkpoint {made.needs.name} ({made.needs.sha256[:12]}), which is not in it")
     say(f"Try it: sertbench predict {made.folder} FILE.wav")
     return 0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sertbench.commands import add_runs, console
 
@@ -20,13 +21,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Which run."""
     parser.add_argument("run", metavar="RUN", help="a bundle's folder or name, its row id, or a model")
     parser.add_argument("--data", metavar="PATH", help="where the corpus lies now (default: where the run read it)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything there as JSON")
     add_runs(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Show the gaps; the status is 0 whatever they are."""
-    from sertbench import bundle, comparison, gaps, gaps_groups
+    from sertbench import bundle, comparison, files, gaps, gaps_groups, gaps_record
     from sertbench.errors import SertbenchError
     from sertbench.progress import Display
 
@@ -54,8 +55,10 @@ def execute(options: argparse.Namespace) -> int:
     for gap in found:
         display.say(gaps.in_words(gap))
     if options.json:
-        write(options.json, folder, found)
+        files.write_text(options.json, gaps_record.content(folder, run, found))
         display.say(f"written: {options.json}")
+    if found:
+        keep(folder, run, found, display)
     return 0
 
 
@@ -82,12 +85,12 @@ def show(gap: Gap, display: Display) -> None:
     display.table("", columns, rows)
 
 
-def write(path: Path, folder: Path, found: list[Gap]) -> None:
-    """Everything as JSON."""
-    import json
-    from dataclasses import asdict
+def keep(folder: Path, run: Mapping[str, Any], found: list[Gap], display: Display) -> None:
+    """Leave everything in the run's folder, where `sertbench report` finds it, if that can be written."""
+    from sertbench import gaps_record
+    from sertbench.errors import StorageError
 
-    from sertbench import files, gaps
-
-    content = {"run": folder.name, "draws": gaps.DRAWS, "gaps": [asdict(gap) for gap in found]}
-    files.write_text(path, json.dumps(content, indent=1) + "\n")
+    try:
+        display.say(f"written: {gaps_record.write(folder, run, found)}")
+    except StorageError as error:
+        display.say(f"not kept for `sertbench report`: {error}")

@@ -62,17 +62,17 @@ def execute(options: argparse.Namespace) -> int:
 
 def export(options: argparse.Namespace) -> int:
     """Print or write the published tables in another format."""
+    from sertbench import board_files, files
     from sertbench import export as formats
-    from sertbench import files, leaderboard
     from sertbench.errors import unknown
 
-    paths = leaderboard.tables(options.leaderboards)
+    paths = board_files.tables(options.leaderboards)
     if not paths:
         raise ConfigError(f"there is no leaderboard in {options.leaderboards}. `sertbench leaderboard` makes them")
     for name in options.corpora:
         if name not in paths:
             raise ConfigError(unknown("leaderboard", name, paths))
-    rows = [row for name in options.corpora or paths for row in leaderboard.read(paths[name])]
+    rows = [row for name in options.corpora or paths for row in board_files.read(paths[name])]
     text = {"markdown": formats.markdown, "latex": formats.latex}[options.format](rows)
     if options.out:
         files.write_text(options.out, text)

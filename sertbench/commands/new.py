@@ -7,8 +7,8 @@ from pathlib import Path
 
 from sertbench.commands import console
 
-HELP = "begin a model of your own: a small one that works, and its test"
-KINDS = ("model",)
+HELP = "begin a model or a corpus of your own: a small one that works, and its test"
+KINDS = ("model", "corpus")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,11 +24,15 @@ def execute(options: argparse.Namespace) -> int:
 
     path, test = scaffold.write(options.kind, options.name, options.dir)
     screen = console()
-    for line in (
-        f"wrote {path} and {test}. Next:",
-        f"  sertbench check {path}",
-        f"  pytest {test}",
-        f"  sertbench run --model {path} --dataset demo --trials 0 --seeds 1 --epochs 2",
-    ):
-        screen.print(line, highlight=False, markup=False, soft_wrap=True)
+    settings = "--trials 0 --seeds 1 --epochs 2"
+    commands = {
+        "model": (f"sertbench run --model {path} --dataset demo {settings}",),
+        "corpus": (
+            f"sertbench audit {path} --data FOLDER",
+            f"sertbench run --model cnn --dataset {path} --data FOLDER {settings}",
+        ),
+    }[options.kind]
+    screen.print(f"wrote {path} and {test}. Next:", highlight=False, markup=False, soft_wrap=True)
+    for line in (f"sertbench check {path}", f"pytest {test}", *commands):
+        screen.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
     return 0

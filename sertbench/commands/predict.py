@@ -39,6 +39,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto (default: cpu)")
     parser.add_argument(
+        "--checkpoint", metavar="FOLDER", help="where the features' pre-trained checkpoint lies, if it was moved"
+    )
+    parser.add_argument(
         "--model", metavar="FILE", help="the model's Python file, where an exported model names no plug-in of sertbench"
     )
     shape = parser.add_mutually_exclusive_group()
@@ -57,7 +60,7 @@ def execute(options: argparse.Namespace) -> int:
     from sertbench import model_folder, prediction, trained
 
     if model_folder.holds(options.model_folder):
-        chosen = model_folder.read(options.model_folder, options.fold, options.seed, options.model)
+        chosen = model_folder.read(options.model_folder, options.fold, options.seed, options.model, options.checkpoint)
     elif options.model is not None:
         raise ConfigError(
             f"--model goes with an exported model; {options.model_folder} is none, and a run knows its own"
@@ -68,7 +71,7 @@ def execute(options: argparse.Namespace) -> int:
             "config.json). `sertbench run` leaves runs in runs/"
         )
     else:
-        chosen = trained.from_run(options.model_folder, options.fold, options.seed)
+        chosen = trained.from_run(options.model_folder, options.fold, options.seed, options.checkpoint)
     wave = prediction.record(options.microphone) if options.microphone is not None else None
     with prediction.collected(options.files, sys.stdin.buffer, wave) as files:
         found = prediction.predict_files(

@@ -22,7 +22,7 @@ def execute(options: argparse.Namespace) -> int:
     """Copy the bundles, write the tables anew from them, and say what to commit."""
     if bool(options.run) == options.all:
         raise ConfigError("name the runs to publish, or type --all. `sertbench status` shows what there is")
-    from sertbench import bundle, comparison, cross_board, leaderboard, publishing
+    from sertbench import board_rows, bundle, comparison, cross_board, leaderboard, publishing
     from sertbench.bundles import CROSSED, Bundles
 
     bundles = Bundles.of(options.runs, options.leaderboards)
@@ -42,7 +42,7 @@ def execute(options: argparse.Namespace) -> int:
         if "cross" in run:
             tables.add(cross_board.add(options.leaderboards, cross_board.rows_of(run, public)))
         else:
-            tables.add(leaderboard.add(options.leaderboards, leaderboard.row_of(run, public), options.runs)[0])
+            tables.add(leaderboard.add(options.leaderboards, board_rows.row_of(run, public), options.runs)[0])
     for table in sorted(tables):
         screen.print(f"written: {table}", highlight=False, markup=False)
     screen.print(f"commit {options.leaderboards}; `sertbench leaderboard --check` verifies it", highlight=False)

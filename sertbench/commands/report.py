@@ -12,7 +12,12 @@ HELP = "write the leaderboards as a folder of web pages that works offline"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What to show, and where to write."""
-    parser.add_argument("corpora", nargs="*", metavar="CORPUS", help="only these leaderboards (default: all)")
+    parser.add_argument(
+        "corpora",
+        nargs="*",
+        metavar="CORPUS",
+        help="only these leaderboards, cross for the cross-corpus one (default: all)",
+    )
     add_runs(parser)
     add_leaderboards(parser)
     parser.add_argument(
@@ -33,8 +38,12 @@ def execute(options: argparse.Namespace) -> int:
     view = report_gather.gather(options.leaderboards, options.runs, options.corpora, audits.values())
     index = report.write(view, options.out)
     screen = console()
-    rows = len(view.entries)
-    screen.print(f"{index}: {rows} rows of {len(view.corpora)} corpora, {rows - view.missing} verified", markup=False)
+    rows, ran = len(view.entries), sum(bool(corpus.tables) for corpus in view.corpora)
+    corpora = "1 corpus" if ran == 1 else f"{ran} corpora"
+    screen.print(f"{index}: {rows} rows of {corpora}, {rows - view.missing} verified", markup=False)
+    if view.cross:
+        n, missing = len(view.cross.rows), view.cross.missing
+        screen.print(f"{options.out / 'cross.html'}: {n} cross-corpus rows, {n - missing} verified", markup=False)
     if view.missing:
         screen.print(f"{view.missing} rows have no page: their bundles are not in {options.runs}", markup=False)
     shown = [audit for corpus in view.corpora for audit in corpus.audits]

@@ -147,7 +147,8 @@ def show_grid(results: Sequence[Result], display: Display) -> int:
 
 def show(outcome: Outcome, display: Display) -> None:
     """The tables that the new row stands in."""
-    from sertbench.leaderboard import TABLE, key_of, shown
+    from sertbench.board_rows import TABLE, key_of
+    from sertbench.leaderboard import shown
 
     row = outcome.row
     same = [r for r in outcome.rows if key_of(r, TABLE) == key_of(row, TABLE)]

@@ -132,8 +132,9 @@ def reuse(folders: dict[str, Path]) -> None:
     """Print how long it takes to compute and write all features, to open them again, and to read every value."""
     from sertbench.audio import probe_all
     from sertbench.corpus import wav_files
+    from sertbench.feature_cache import open_store
     from sertbench.feature_spec import mfcc
-    from sertbench.feature_store import FeatureStore, open_store
+    from sertbench.feature_store import FeatureStore
 
     files = [file for folder in folders.values() for file in wav_files(folder)]
     hashes = [info.sha256 for info in probe_all(files, "mean")]

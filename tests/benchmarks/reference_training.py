@@ -37,7 +37,8 @@ from torch.nn import functional
 from sertbench import config, plugins
 from sertbench import corpus as corpora
 from sertbench.compute import Compute, multiplies_bf16, settle
-from sertbench.feature_store import FeatureStore, open_store
+from sertbench.feature_cache import open_store
+from sertbench.feature_store import FeatureStore
 from sertbench.model import NeuralModel
 from sertbench.network import Part, build
 from sertbench.optimisation import make_optimiser

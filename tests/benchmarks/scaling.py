@@ -81,7 +81,17 @@ def measure(table: Path, place: Path) -> None:
     """All steps for one corpus, in this process."""
     from sertbench.datasets.csv import Csv
 
-    from sertbench import bundle, corpus, course_shelf, crossval, duplicates, feature_store, gate, results
+    from sertbench import (
+        bundle,
+        corpus,
+        course_shelf,
+        crossval,
+        duplicates,
+        feature_cache,
+        feature_store,
+        gate,
+        results,
+    )
     from sertbench.feature_spec import mfcc
 
     csv = Csv().at(table)
@@ -105,7 +115,7 @@ def measure(table: Path, place: Path) -> None:
         gate.flags(manifest, split)
 
     def opened() -> feature_store.FeatureStore:
-        return feature_store.open_store(paths, manifest.audio_sha256, mfcc(), 1.8, 0.2, csv.channel, place)
+        return feature_cache.open_store(paths, manifest.audio_sha256, mfcc(), 1.8, 0.2, csv.channel, place)
 
     with measured("features", n):
         opened()
@@ -134,6 +144,8 @@ def main() -> None:
     parser.add_argument("--place", type=Path, help="where the corpora are made for a while (default: the system's)")
     parser.add_argument("--measure", type=Path, nargs=2, help=argparse.SUPPRESS)  # what it starts itself with
     options = parser.parse_args()
+    if min(options.sizes) < 300:
+        parser.error("--sizes: expected 300 or more: three speakers of 100 clips")
     if options.measure:
         measure(*options.measure)
         return

@@ -27,7 +27,8 @@ from sertbench import config, plugins
 from sertbench import corpus as corpora
 from sertbench.compute import Compute
 from sertbench.executors import InProcess, Runner
-from sertbench.feature_store import FeatureStore, open_store
+from sertbench.feature_cache import open_store
+from sertbench.feature_store import FeatureStore
 from sertbench.fits import FitRecord, run_fit
 from sertbench.tasks import FitTask
 

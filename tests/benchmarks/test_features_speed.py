@@ -16,8 +16,9 @@ import pytest
 import soundfile
 import torch
 
+from sertbench.feature_cache import open_store
 from sertbench.feature_spec import log_mel, log_spectrogram, mfcc
-from sertbench.feature_store import open_store, windows
+from sertbench.feature_store import windows
 from sertbench.features import extract
 
 SECONDS, TURNS = 2.78, 60  # the mean turn of EMO-DB

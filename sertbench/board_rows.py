@@ -1,0 +1,202 @@
+"""The rows of a leaderboard: their columns, what identifies them, and how they follow from finished bundles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sertbench import bundle, files, quoted
+from sertbench.bundles import Bundles
+from sertbench.errors import BundleError
+
+Row = dict[str, Any]
+
+# A name ending in "_*" stands for one column per fold, class or style.
+COLUMNS = (
+    "rank", "model", "corpus", "label_set", "subset", "protocol", "board", "ranked", "unranked_reason",
+    "uar_pooled_mean", "uar_ci95_lo", "uar_ci95_hi", "uar_pooled_seed_sd", "wa", "macro_f1", "weighted_f1",
+    "uar_foldmean", "uar_fold_sd", "uar_fold_*", "recall_*", "uar_style_*", "worst_speaker", "worst_speaker_uar",
+    "val_uar", "val_test_gap", "oracle_gap", "optimism_*", "ece", "nll", "ci_unit", "alarms", "identical_to",
+    *quoted.COLUMNS,
+    "n_utt_expected", "n_utt_scored", "n_excluded", "n_folds", "n_seeds", "seeds",
+    "hpo_scope", "hpo_trials", "max_epochs", "selection_metric", "selection_on", "refit",
+    "speaker_independent", "text_independent", "val_speaker_overlap", "leaky", "shuffled_labels", "synthetic",
+    "model_family", "model_year", "paper", "n_params", "features",
+    "features_version", "features_licence", "exposure", "window_seconds", "hop_seconds", "norm", "mixup",
+    "average", "optimiser", "class_weighting", "modality", "sample_rate",
+    "device", "precision", "train_seconds_per_fit", "wall_seconds", "predict_rtf",
+    "batch_parts_max", "row_id", "date_utc", "bundle", "schema_version", "sertbench_version", "git_sha", "dirty",
+    "python", "torch", "optuna", "os",
+    "corpus_manifest_sha256", "excluded_sha256", "protocol_sha256", "model_code_sha256", "predictions_sha256",
+    "run_json_sha256", "licence",
+)  # fmt: skip
+
+KEY = (
+    "model", "features", "corpus", "label_set", "subset", "protocol", "hpo_trials", "seeds", "max_epochs", "device",
+    "precision", "leaky", "shuffled_labels", "protocol_sha256", "corpus_manifest_sha256", "excluded_sha256",
+)  # fmt: skip
+TABLE = ("corpus", "label_set", "subset", "protocol_sha256", "corpus_manifest_sha256", "excluded_sha256")
+BOARDS = ("main", "replication", "diagnostic")
+NUMBERS = ("uar_pooled_mean", "uar_ci95_lo", "uar_ci95_hi", "n_utt_scored", "n_seeds", "hpo_trials")  # in every row
+NEEDED = (*KEY, *NUMBERS, "row_id", "board", "bundle", "ranked")
+
+
+def row_of(run: Mapping[str, Any], folder: Path) -> Row:
+    """The row of a finished bundle: every cell follows from run.json."""
+    model, corpus, protocol, config = run["model"], run["corpus"], run["protocol"], run["config"]
+    recipe, figures, flags = model["recipe"], run["figures"], protocol["flags"]
+    extractor = run.get("features", {})  # older bundles have none
+    scopes = {t["scope"] for t in run["tuning"]}
+    reason = unranked_reason(model, corpus, protocol, run.get("failures", ()), extractor.get("exposure_unranked", ""))
+    return {
+        "model": model["name"],
+        "corpus": corpus["name"],
+        "label_set": corpus["label_set"],
+        "subset": corpus["subset"],
+        "protocol": protocol["name"],
+        "board": "diagnostic" if model["diagnostic"] or protocol["shuffled_labels"] else "main",
+        "ranked": not reason,
+        "unranked_reason": reason,
+        **figures,
+        "seeds": " ".join(map(str, range(config["seeds"]))),  # that were asked for: an incomplete row is replaced by it
+        "val_uar": run["val_uar"],
+        "val_test_gap": round(run["val_uar"] - figures["uar_foldmean"], 2),
+        **{k if k == "oracle_gap" else f"optimism_{k}": v for k, v in run.get("optimism", {}).items()},
+        "n_utt_expected": corpus["n_tested"],
+        "n_excluded": len(corpus.get("excluded", ())),
+        "hpo_scope": "perfold" if "perfold" in scopes else "fixed",
+        "hpo_trials": config["trials"],
+        "max_epochs": recipe["epochs"],
+        "selection_metric": "uar",
+        "selection_on": "val",
+        "refit": protocol["refit"],
+        **{name: flags[name] for name in ("speaker_independent", "text_independent", "val_speaker_overlap")},
+        "leaky": protocol["leaky"],
+        "shuffled_labels": protocol["shuffled_labels"],
+        "synthetic": corpus["synthetic"],
+        "model_family": model["family"],
+        "model_year": model["year"] or None,
+        "paper": model["paper"],
+        "n_params": model["n_parameters"],
+        "features": extractor.get("label") or (recipe["features"]["kind"] if recipe["features"] else "none"),
+        "features_version": " ".join(f"{name} {version}" for name, version in extractor.get("versions", {}).items()),
+        "features_licence": extractor.get("licence", ""),
+        "exposure": extractor.get("exposure", ""),
+        "window_seconds": recipe["window"],
+        "hop_seconds": recipe["hop"],
+        "norm": recipe["normalise"],
+        "mixup": recipe["mixup"],
+        "average": recipe["average"],
+        "optimiser": recipe["optimiser"],
+        "class_weighting": recipe["class_weights"],
+        "modality": "audio" if recipe["features"] else "metadata",
+        "sample_rate": 16000,
+        "device": run["compute"]["device"],
+        "precision": run["compute"]["precision"],
+        **{name: run["timing"][name] for name in ("train_seconds_per_fit", "wall_seconds")},
+        "predict_rtf": f"{run['timing']['predict_rtf']:.5f}",
+        "batch_parts_max": max(fit.get("batch_parts", 1) for fit in run["fits"]) if run.get("fits") else 1,
+        **provenance(run, folder),
+        "optuna": run["environment"]["optuna"],
+        "excluded_sha256": corpus.get("excluded_sha256"),
+        "licence": corpus["licence"],
+    }
+
+
+def provenance(run: Mapping[str, Any], folder: Path) -> Row:
+    """The cells of any board that say which run, code and data a row is from."""
+    environment = run["environment"]
+    return {
+        "row_id": run["row_id"],
+        "date_utc": run["date_utc"],
+        "bundle": folder.name,
+        "schema_version": run["schema_version"],
+        "sertbench_version": environment["sertbench"],
+        "git_sha": environment["git_sha"],
+        "dirty": environment["git_dirty"],
+        **{name: environment[name] for name in ("python", "torch", "os")},
+        "corpus_manifest_sha256": run["corpus"]["manifest_sha256"],
+        "protocol_sha256": run["protocol"]["sha256"],
+        "model_code_sha256": run["model"]["source_sha256"],
+        "predictions_sha256": run["files"]["predictions.parquet"],
+        "run_json_sha256": files.sha256(folder / "run.json"),
+    }
+
+
+def unranked_reason(
+    model: Mapping[str, Any],
+    corpus: Mapping[str, Any],
+    protocol: Mapping[str, Any],
+    failures: Sequence[object] = (),
+    exposed: str = "",
+) -> str:
+    """Why a row is not ranked; empty if it is."""
+    if failures:
+        return f"incomplete: {len(failures)} final fits failed"
+    if model["diagnostic"]:
+        return "diagnostic"
+    if corpus["synthetic"]:
+        return "synthetic corpus"
+    if protocol["shuffled_labels"]:
+        return "shuffled labels"
+    if protocol["leaky"]:
+        return "leaky folds"
+    if not protocol["flags"]["speaker_independent"]:
+        return "speaker-dependent protocol"
+    if any(o["key"] == "session" and "test" in o["roles"] and o["shared"] for o in protocol["overlaps"]):
+        return "the test part's recording sessions are in training or validation"
+    if exposed:
+        return exposed
+    return str(corpus["unranked"])
+
+
+def text_of(value: object) -> str:
+    """How a value stands in the CSV."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(int(value))
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def key_of(row: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
+    """What identifies a row, as text."""
+    return tuple(text_of(row.get(name)) for name in names)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The rows of all bundles, one per key, and what could not be used."""
+
+    rows: dict[str, list[Row]]  #   corpus -> rows, not yet ranked
+    left_out: tuple[str, ...]  #    a sentence for each bundle that gave no row
+
+
+def gather(bundles: Bundles) -> Gathered:
+    """The rows that the bundles give. Of several bundles with the same key the newest counts, as in a run."""
+    newest: dict[tuple[str, ...], Row] = {}
+    left_out = []
+    for folder in bundles:
+        try:
+            row = row_of(bundle.load_run(folder), folder)
+            if not bundle.is_file_name(row["corpus"]):
+                raise BundleError(f"{folder}: {row['corpus']!r} cannot be the name of a corpus")
+        except BundleError as error:
+            left_out.append(str(error))
+            continue
+        except (KeyError, TypeError, ValueError) as error:
+            left_out.append(f"{folder / 'run.json'} is damaged: {error!r} is missing or of the wrong kind")
+            continue
+        key = key_of(row, KEY)
+        old = newest.get(key)
+        if old is not None:
+            older, newer = sorted((old, row), key=lambda r: (r["date_utc"], r["row_id"]))
+            left_out.append(f"{older['bundle']}: {newer['bundle']} is a newer run of the same row")
+            row = newer
+        newest[key] = row
+    rows: dict[str, list[Row]] = {}
+    for row in sorted(newest.values(), key=lambda r: r["row_id"]):
+        rows.setdefault(row["corpus"], []).append(row)
+    return Gathered(rows, tuple(left_out))
