@@ -117,10 +117,8 @@ def listen_all(
 ) -> Iterator[Heard]:
     """`listen` to many files, in order; from `MANY` on with one process per core."""
     one = partial(listen, channel=channel)
-    done = 0
-    for heard in _shared(one, paths) if len(paths) >= MANY else map(one, paths):
+    for done, heard in enumerate(_shared(one, paths) if len(paths) >= MANY else map(one, paths), 1):
         yield heard
-        done += 1
         if on_progress:
             on_progress(done)
 
@@ -130,7 +128,7 @@ def _shared(one: Callable[[Path], Heard], paths: Sequence[Path]) -> Iterator[Hea
     done = 0
     pool = ProcessPoolExecutor(
         len(os.sched_getaffinity(0)),
-        mp_context=multiprocessing.get_context("forkserver"),
+        mp_context=multiprocessing.get_context("spawn"),
         initializer=signal.signal,
         initargs=(signal.SIGINT, signal.SIG_IGN),  # Ctrl-C is for the process that asked
     )

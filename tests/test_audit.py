@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import soxr
 from sertbench.datasets.iemocap import Iemocap
 from sertbench.datasets.ravdess import Ravdess
 
-from sertbench import audio, audit, audit_checks, audit_shortcuts
+from sertbench import audio, audit, audit_checks, audit_files, audit_shortcuts
 from sertbench.audit import Audit
 from sertbench.cli import main
 from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
@@ -285,6 +286,30 @@ def test_files_of_one_length_are_named_as_the_work_of_a_program(root):
         soundfile.write(path, babble(k, 2.0), RATE)
 
     assert "48 of 48 files have exactly 32000 samples" in found(examined(root))["one-length"].message
+
+
+class Deadly(type(Path())):
+    """A path that ends the process that is handed it."""
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+def test_many_files_are_read_by_processes_whose_death_loses_nothing(root, monkeypatch):
+    def told(paths):
+        counted = []
+        found = [vars_of(h) for h in audit_files.listen_all(paths, "mono", counted.append)]
+        assert counted == list(range(1, len(paths) + 1))
+        return found
+
+    def vars_of(heard):
+        return {f.name: getattr(heard, f.name) for f in fields(heard)} | {"course": heard.course.tolist()}
+
+    paths = wav_files(root)[:6]
+    alone = told(paths)
+    monkeypatch.setattr(audit_files, "MANY", 1)
+    assert told(paths) == alone
+    assert told([*paths[:3], Deadly(paths[3]), *paths[4:]]) == alone
 
 
 def test_twins_and_unused_audio_are_notes(root, monkeypatch):
