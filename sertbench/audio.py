@@ -61,10 +61,18 @@ def load(path: Path, channel: str = "mono") -> np.ndarray:
     return np.ascontiguousarray(samples, dtype=np.float32)
 
 
-def probe(path: Path, channel: str = "mono") -> AudioInfo:
-    """What a file holds, from decoding all of it; AudioError as for `load`."""
+def probe(
+    path: Path, channel: str = "mono", on_samples: Callable[[str, np.ndarray, int], None] | None = None
+) -> AudioInfo:
+    """What a file holds, from decoding all of it; AudioError as for `load`.
+
+    `on_samples` is given the hash, the samples and their rate, which are not kept.
+    """
     samples, rate, channels = decode(path, channel)
-    return AudioInfo(sha256_of(samples, rate), len(samples) / rate, rate, channels)
+    info = AudioInfo(sha256_of(samples, rate), len(samples) / rate, rate, channels)
+    if on_samples:
+        on_samples(info.sha256, samples, rate)
+    return info
 
 
 def sha256_of(samples: np.ndarray, rate: int) -> str:
@@ -79,11 +87,13 @@ def probe_all(
     channel: str = "mono",
     cache: Path | None = None,
     on_progress: Callable[[int], None] | None = None,
+    on_samples: Callable[[str, np.ndarray, int], None] | None = None,
 ) -> list[AudioInfo]:
     """Probe many files, in the order of `paths`.
 
     `cache` is an index file (JSON): a file whose path, size and modification time are in it is not decoded again. An
-    index that cannot be read is rebuilt. `on_progress` is told the number of files done so far.
+    index that cannot be read is rebuilt. `on_progress` is told the number of files done so far; `on_samples` is given
+    what is decoded, as by `probe`, from several threads.
 
     Raises AudioError naming every file that cannot be used, after all were tried; StorageError if the index cannot be
     written.
@@ -105,7 +115,7 @@ def probe_all(
     faults: dict[int, AudioError] = {}
     pool = ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1), thread_name_prefix="probe")
     try:
-        jobs = {pool.submit(probe, paths[i], channel): i for i in missing}
+        jobs = {pool.submit(probe, paths[i], channel, on_samples): i for i in missing}
         for job in as_completed(jobs):
             i = jobs[job]
             try:

@@ -16,10 +16,10 @@ from typing import Any
 
 from sertbench import audit_checks, audit_files, audit_shortcuts, audit_tree
 from sertbench.audit_checks import Finding
-from sertbench.audit_copies import near_copies
 from sertbench.audit_files import Heard
 from sertbench.audit_tree import Tree, printable
 from sertbench.corpus import Corpus, LabelSet, Utterance
+from sertbench.duplicates import near_copies
 from sertbench.errors import AudioError
 from sertbench.selection import published_counts
 
@@ -119,12 +119,12 @@ def copied(heard: dict[Path, Heard], channel: str) -> list[tuple[Path, Path]]:
     """Pairs of files with nearly the same audio; of files whose samples are equal, the first stands for all."""
     first: dict[str, Path] = {}
     for path, file in heard.items():
-        if file.usable and file.course is not None and file.course.any():
+        if file.course is not None:
             first.setdefault(file.sha256, path)
     paths = list(first.values())
     courses = [course for path in paths if (course := heard[path].course) is not None]
     try:
-        pairs = near_copies(paths, courses, [heard[path].seconds for path in paths], channel)
+        pairs = near_copies(paths, list(first), courses, [heard[path].seconds for path in paths], channel)
     except AudioError:  # a file went away while it was looked at; the checks of files say what can be said
         return []
     return [(paths[i], paths[j]) for i, j in pairs]

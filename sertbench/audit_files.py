@@ -1,14 +1,18 @@
 """What `sertbench audit` learns of each audio file, in the one pass in which it is read.
 
-Files are decoded by threads, a block of them at a time, and only a few figures and a short course of the loudness of
-each are kept: memory hardly grows with the corpus.
+Of each file only a few figures and a short course are kept: memory hardly grows with the corpus. Many files are shared
+among processes. Threads would not do: what is worked out of a short clip are many small steps, for each of which they
+wait for each other, and two of them take longer than one.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sertbench import audio
-from sertbench.audit_copies import Course, course
+from sertbench.courses import Course, course
 from sertbench.errors import AudioError
 
 SILENT = (
@@ -31,7 +35,8 @@ CLIPPED = 0.001  #      share of a file's samples in such rows from which it cou
 SOUND = 0.15  #         seconds of sound that an utterance has at least: a short syllable
 QUIET = 40.0  #         dB below its loudest 10 ms: there, a file is taken to be without sound
 FRAME = 0.01  #         seconds
-_CHUNK = 256  #         files under way at once
+MANY = 2000  #          files for which it pays to start processes
+_CHUNK = 64  #          files that a process takes at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +115,28 @@ def seconds_of_sound(samples: npt.NDArray[np.float32], rate: int) -> float:
 def listen_all(
     paths: Sequence[Path], channel: str, on_progress: Callable[[int], None] | None = None
 ) -> Iterator[Heard]:
-    """`listen` to many files, in order, with one thread per core."""
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="audit") as pool:
-        for first in range(0, len(paths), _CHUNK):
-            yield from pool.map(partial(listen, channel=channel), paths[first : first + _CHUNK])
-            if on_progress:
-                on_progress(min(first + _CHUNK, len(paths)))
+    """`listen` to many files, in order; from `MANY` on with one process per core."""
+    one = partial(listen, channel=channel)
+    for done, heard in enumerate(_shared(one, paths) if len(paths) >= MANY else map(one, paths), 1):
+        yield heard
+        if on_progress:
+            on_progress(done)
+
+
+def _shared(one: Callable[[Path], Heard], paths: Sequence[Path]) -> Iterator[Heard]:
+    """`one` of each path, in order, in processes; what a process that died leaves undone is done here."""
+    done = 0
+    pool = ProcessPoolExecutor(
+        len(os.sched_getaffinity(0)),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),  # Ctrl-C is for the process that asked
+    )
+    try:
+        for heard in pool.map(one, paths, chunksize=_CHUNK):
+            yield heard
+            done += 1
+    except BrokenProcessPool:
+        yield from map(one, paths[done:])
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -260,15 +260,16 @@ def build_manifest(
     on_progress: Callable[[int], None] | None = None,
     excluded: Collection[str] = (),
 ) -> Manifest:
-    """Select the utterances and probe their audio; hashes and durations are kept in `cache` (a folder).
+    """Select the utterances and probe their audio; hashes, durations and courses are kept in `cache` (a folder).
 
     Raises CorpusError as `select` does, and AudioError for files that cannot be used.
     """
-    from sertbench import audio  # decoding needs numpy; listing corpora does not
+    from sertbench import audio, course_shelf  # decoding needs numpy; listing corpora does not
 
     chosen = select(corpus, name, root, label_set, subset, excluded)
     index = cache / "audio-index" / f"{name}.json" if cache else None
-    infos = audio.probe_all([u.path for u in chosen], corpus.channel, index, on_progress)
+    with course_shelf.Shelf(cache) as shelf:
+        infos = audio.probe_all([u.path for u in chosen], corpus.channel, index, on_progress, shelf.add)
     return Manifest(
         corpus=name,
         label_set=label_set.name,

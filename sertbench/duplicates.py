@@ -4,7 +4,8 @@ Method. The fingerprint of a clip is its energy in `BANDS` mel-spaced bands betw
 telephone rates and usual codecs), in dB relative to the clip's loud frames and clamped `FLOOR` dB below them, in 40 ms
 frames every 10 ms. Pairs are then found in two steps.
 
-1. Candidates: pairs whose courses, a coarser picture of the same, are alike; see `courses`.
+1. Candidates: pairs whose courses, a coarser picture made while the audio is read (`courses`), are alike; see
+   `likely_copies`. Only their clips have fingerprints.
 2. Confirmation: at the best shift to 10 ms, over the frames in which either clip is above its floor,
 
        agreement = 1 - sum((A - B - mean(A - B))^2) / (sum((A - mean_t A)^2) + sum((B - mean_t B)^2))
@@ -24,43 +25,41 @@ than half a second of sound. Copies that were time-stretched, pitch-shifted, fil
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
+import itertools
 import os
-import tempfile
-import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache as memoise
-from functools import partial
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import scipy  # loads its parts when they are first used
 
-from sertbench import audio, courses
-from sertbench.courses import MAX_CUT as MAX_CUT
-from sertbench.errors import StorageError
+from sertbench import audio
+from sertbench.courses import Course
 from sertbench.feature_spec import SAMPLE_RATE
+from sertbench.likely_copies import likely_copies
+from sertbench.pieces import MIN_OVERLAP
 
 Array = npt.NDArray[np.float32]
 Fingerprint = npt.NDArray[np.uint8]
 
-VERSION = 1  #         raised whenever `fingerprint` gives other values
+VERSION = 2  #         raised whenever the search gives other pairs
 WINDOW = 640  #        samples per frame: 40 ms
 HOP = 160  #           samples between frames: 10 ms
 BANDS = 16
 LOWEST, HIGHEST = 200.0, 3400.0  # Hz
 FLOOR = 40.0  #        dB below the loud frames
 STEPS = 4  #           fingerprint units per dB
-MIN_OVERLAP = 2 / 3  # of the longer clip's frames
 MIN_ACTIVE = 50  #     frames above the floor in the common part: half a second
 MIN_SPREAD = 2.0  #    dB: a signal whose bands vary less over time (standard deviation) is steady
 AGREEMENT = 0.95
 PROMISING = 0.6  #     agreement of a copy that is laid 15 ms beside its place, with room to spare
 
-_CHUNK = 2000  #       clips fingerprinted between two writes to the cache
+_NEAR = 5  #           frames beside the shift that courses tell, in which the best one is looked for
+_KEPT = 8000  #        fingerprints in memory at once, some 5 kB each
 
 
 @memoise
@@ -88,25 +87,54 @@ def fingerprint(wave: npt.NDArray[np.float32]) -> Fingerprint:
     return frames_above
 
 
-def near_duplicates(fingerprints: Sequence[Fingerprint], seconds: Sequence[float]) -> list[tuple[int, int, float]]:
+def near_duplicates(
+    courses: Sequence[Course], seconds: Sequence[float], wave_of: Callable[[int], Array]
+) -> list[tuple[int, int, float]]:
     """Pairs (i, j, agreement), i < j, of clips that are copies of each other, ascending; exact copies are among them.
 
-    `seconds` are the durations of the clips.
+    `seconds` are the durations of the clips, and `wave_of` gives the samples of one at 16 kHz; threads call it.
     """
-    durations = np.asarray(seconds, dtype=np.float64)
-    order = np.argsort(durations, kind="stable")
-    found = []
-    for a, b, shift in courses.candidates([courses.course(fingerprints[k], STEPS) for k in order], durations[order]):
-        i, j = int(order[a]), int(order[b])
-        score = _best_agreement(fingerprints[i], fingerprints[j], shift)
-        if score >= AGREEMENT:
-            found.append((min(i, j), max(i, j), score))
-    return sorted(found)
+
+    @lru_cache(_KEPT)
+    def print_of(k: int) -> Fingerprint:
+        return fingerprint(wave_of(k))
+
+    def confirmed(pair: tuple[int, int, float]) -> tuple[int, int, float]:
+        i, j, later = pair
+        return i, j, _best_agreement(print_of(i), print_of(j), round(later * SAMPLE_RATE / HOP))
+
+    pairs = likely_copies(courses, seconds)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="fingerprints") as pool:
+        return [pair for pair in pool.map(confirmed, pairs) if pair[2] >= AGREEMENT]
+
+
+def near_copies(
+    paths: Sequence[Path],
+    audio_sha256: Sequence[str],
+    courses: Sequence[Course],
+    seconds: Sequence[float],
+    channel: str,
+) -> list[tuple[int, int]]:
+    """Pairs of positions i < j, ascending, of files whose audio is nearly the same, or the same and not silent.
+
+    Raises AudioError for a file that cannot be read any more.
+    """
+    groups: dict[str, list[int]] = {}
+    for k, sha in enumerate(audio_sha256):
+        groups.setdefault(sha, []).append(k)
+    same = list(groups.values())
+    first = [group[0] for group in same]
+    found = near_duplicates(
+        [courses[k] for k in first], [seconds[k] for k in first], lambda n: audio.load(paths[first[n]], channel)
+    )
+    pairs = {(min(p), max(p)) for a, b, _ in found for p in itertools.product(same[a], same[b])}
+    sounding = [group for group in same if courses[group[0]].any()]
+    return sorted(pairs.union(*(itertools.combinations(group, 2) for group in sounding)))
 
 
 def _best_agreement(a: Fingerprint, b: Fingerprint, shift: int) -> float:
     """Agreement at the best shift near `shift`: every third one, then the neighbours of the best of these."""
-    near = {s: agreement(a, b, s) for s in range(shift - courses.POOL, shift + courses.POOL + 1, 3)}
+    near = {s: agreement(a, b, s) for s in range(shift - _NEAR, shift + _NEAR + 1, 3)}
     best = max(near, key=near.__getitem__)
     if near[best] < PROMISING:
         return near[best]
@@ -144,75 +172,3 @@ def _deviation(x: Array, axis: int | None) -> float:
     """Sum of squared deviations from the mean over `axis`."""
     mean = x.mean(axis)
     return float(np.vdot(x, x) - np.vdot(mean, mean) * (x.size / mean.size))
-
-
-def fingerprint_all(
-    paths: Sequence[Path],
-    audio_sha256: Sequence[str],
-    channel: str,
-    cache: Path | None,
-    on_progress: Callable[[int], None] | None = None,
-) -> list[Fingerprint]:
-    """Fingerprints of many files, in the order of `paths`.
-
-    `audio_sha256[i]` is the hash of the audio at `paths[i]`; what `cache`/fingerprints holds under it is not computed
-    again. `on_progress` is told the number of files done so far. Raises AudioError for a file that cannot be used and
-    StorageError for a cache that cannot be written.
-    """
-    folder = None if cache is None else cache / "fingerprints" / f"v{VERSION}"
-    known = _read(folder, frozenset(audio_sha256))
-    missing = [(sha, path) for sha, path in dict(zip(audio_sha256, paths, strict=True)).items() if sha not in known]
-    done = len(paths) - len(missing)
-    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="fingerprints")
-    try:
-        for first in range(0, len(missing), _CHUNK):
-            hashes, files = zip(*missing[first : first + _CHUNK], strict=True)
-            fresh = {}
-            for sha, frames in zip(hashes, pool.map(partial(_load, channel), files), strict=True):
-                fresh[sha] = frames
-                done += 1
-                if on_progress:
-                    on_progress(done)
-            _write(folder, fresh)
-            known.update(fresh)
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return [known[sha] for sha in audio_sha256]
-
-
-def _load(channel: str, path: Path) -> Fingerprint:
-    return fingerprint(audio.load(path, channel))
-
-
-def _read(folder: Path | None, wanted: frozenset[str]) -> dict[str, Fingerprint]:
-    """What the cache holds of the wanted fingerprints; a file that cannot be read is as good as absent."""
-    known: dict[str, Fingerprint] = {}
-    for file in sorted(folder.glob("*.npz")) if folder else ():
-        with (
-            contextlib.suppress(OSError, ValueError, EOFError, zipfile.BadZipFile),
-            file.open("rb") as stream,
-            np.load(stream) as content,
-        ):
-            known.update({sha: content[sha] for sha in wanted.intersection(content.files) - known.keys()})
-    return known
-
-
-def _write(folder: Path | None, fresh: dict[str, Fingerprint]) -> None:
-    """Add one file to the cache. Files are never changed, so that runs side by side lose nothing of each other's."""
-    if folder is None:
-        return
-    name = hashlib.sha256("".join(sorted(fresh)).encode()).hexdigest()[:16]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=folder, prefix=f".{name}-", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, allow_pickle=False, **fresh)
-            Path(draft).replace(folder / f"{name}.npz")
-        finally:
-            Path(draft).unlink(missing_ok=True)
-    except OSError as fault:
-        raise StorageError(
-            f"fingerprints cannot be written to {folder}: {fault.strerror or fault}. "
-            "Free some space there, or name another cache folder in $SERTBENCH_CACHE"
-        ) from fault

@@ -16,6 +16,7 @@ import torch
 
 from sertbench import (
     bundle,
+    course_shelf,
     duplicates,
     exclusions,
     exposure,
@@ -208,10 +209,10 @@ def near_copies(manifest: Manifest, channel: str, cache: Path, display: Display)
     path = cache / "near-copies" / f"{manifest.sha256}-{duplicates.VERSION}.json"
     if path.exists():
         return [(i, j) for i, j in json.loads(path.read_text())]
-    paths = [u.path for u in manifest.utterances]
+    paths, hashes = [u.path for u in manifest.utterances], manifest.audio_sha256
     with display.stage("looking for copied audio", len(paths)) as advance:
-        prints = duplicates.fingerprint_all(paths, manifest.audio_sha256, channel, cache, advance)
-        pairs = [(i, j) for i, j, _ in duplicates.near_duplicates(prints, manifest.seconds)]
+        known = course_shelf.courses_of(paths, hashes, channel, cache, advance)
+        pairs = duplicates.near_copies(paths, hashes, known, manifest.seconds, channel)
     files.write_text(path, json.dumps(pairs))
     return pairs
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import soxr
 from sertbench.datasets.iemocap import Iemocap
 from sertbench.datasets.ravdess import Ravdess
 
-from sertbench import audio, audit, audit_checks, audit_copies, audit_files, audit_shortcuts, duplicates
+from sertbench import audio, audit, audit_checks, audit_files, audit_shortcuts
 from sertbench.audit import Audit
 from sertbench.cli import main
 from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
@@ -270,17 +271,14 @@ def test_a_changed_copy_is_named_with_its_original(root, change):
     assert found(examined(root))["near-copy"].files == ("m1_s_1.wav = w1_a_0.wav",)
 
 
-def test_the_quick_search_finds_the_pairs_of_the_thorough_one(root):
+def test_all_planted_copies_are_named_and_nothing_else(root):
     paths = wav_files(root)
     for k in (3, 11):
         soundfile.write(paths[k + 20], soxr.resample(audio.load(paths[k])[1440:], RATE, 11025), 11025)
-    heard = [audit_files.listen(path, "mono") for path in paths]
-    seconds = [h.seconds for h in heard]
 
-    quick = audit_copies.near_copies(paths, [h.course for h in heard], seconds, "mono")
+    named = found(examined(root))["near-copy"].files
 
-    thorough = duplicates.near_duplicates([duplicates.fingerprint(audio.load(p)) for p in paths], seconds)
-    assert quick == [(i, j) for i, j, _ in thorough] == [(3, 23), (11, 31)]
+    assert named == tuple(f"{paths[k].name} = {paths[k + 20].name}" for k in (3, 11))
 
 
 def test_files_of_one_length_are_named_as_the_work_of_a_program(root):
@@ -288,6 +286,30 @@ def test_files_of_one_length_are_named_as_the_work_of_a_program(root):
         soundfile.write(path, babble(k, 2.0), RATE)
 
     assert "48 of 48 files have exactly 32000 samples" in found(examined(root))["one-length"].message
+
+
+class Deadly(type(Path())):
+    """A path that ends the process that is handed it."""
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+def test_many_files_are_read_by_processes_whose_death_loses_nothing(root, monkeypatch):
+    def told(paths):
+        counted = []
+        found = [vars_of(h) for h in audit_files.listen_all(paths, "mono", counted.append)]
+        assert counted == list(range(1, len(paths) + 1))
+        return found
+
+    def vars_of(heard):
+        return {f.name: getattr(heard, f.name) for f in fields(heard)} | {"course": heard.course.tolist()}
+
+    paths = wav_files(root)[:6]
+    alone = told(paths)
+    monkeypatch.setattr(audit_files, "MANY", 1)
+    assert told(paths) == alone
+    assert told([*paths[:3], Deadly(paths[3]), *paths[4:]]) == alone
 
 
 def test_twins_and_unused_audio_are_notes(root, monkeypatch):

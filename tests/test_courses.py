@@ -1,61 +1,62 @@
-"""Which clips may be copies: the same pairs however the corpus is cut into tables, and the right shift of each."""
+"""What a course is: the bands in time, at any level and sampling rate."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import soxr
 
-from sertbench import courses
+from sertbench.courses import BANDS, FLOOR, STEP, UNITS, course
 
-STEPS = 4
+RATE = 16000
 
 
-def a_fingerprint(rng: np.random.Generator, frames: int) -> np.ndarray:
-    """Syllables of 100 to 300 ms, each with a spectrum of its own: (frames, 16), uint8."""
-    lengths = rng.integers(10, 30, frames // 10)
-    return np.repeat(rng.integers(0, 160, (len(lengths), 16)), lengths, axis=0)[:frames].astype(np.uint8)
+def tone(hertz: float, seconds: float = 0.5) -> np.ndarray:
+    return np.sin(2 * np.pi * hertz * np.arange(int(seconds * RATE)) / RATE).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
-def clips() -> list[np.ndarray]:
-    """40 clips of 0.7 to 2.5 s, shortest first; then copies of the longest, without its first 170 ms or last 300 ms."""
+def syllables() -> np.ndarray:
+    """2.5 s: low, middle and high tones in turn, over faint noise."""
     rng = np.random.default_rng(0)
-    clips = sorted((a_fingerprint(rng, int(n)) for n in rng.integers(70, 250, 40)), key=len)
-    return [*clips, clips[-1][17:], clips[-1][:-30]]
+    parts = [np.hanning(3200).astype(np.float32) * tone(f, 0.2) for f in (300, 700, 1500, 200, 900, 400, 1200, 300)]
+    return np.concatenate([*parts, *parts[::2]]) + 0.001 * rng.standard_normal(12 * 3200).astype(np.float32)
 
 
-def found(clips: list[np.ndarray]) -> list[tuple[int, int, int]]:
-    """Candidates as positions in `clips`, with the shift of the second on the first."""
-    order = sorted(range(len(clips)), key=lambda k: len(clips[k]))
-    seconds = np.array([len(clips[k]) / 100 for k in order])
-    pairs = courses.candidates([courses.course(clips[k], STEPS) for k in order], seconds)
-    return [(order[i], order[j], shift) for i, j, shift in pairs]
+def test_every_band_hears_its_own_tones():
+    heard = course(np.concatenate([tone(250), tone(750), tone(1500)]), RATE)
+
+    assert heard.dtype == np.uint8
+    assert heard.shape == (60, BANDS)
+    assert [int(heard[k : k + 12].mean(0).argmax()) for k in (4, 24, 44)] == [0, 1, 2]
 
 
-def test_copies_are_found_with_their_shift_and_nothing_else(clips):
-    pairs = {(i, j): shift for i, j, shift in found(clips)}  # the shorter one first
+def test_the_level_changes_nothing(syllables):
+    loud, soft = course(syllables, RATE).astype(int), course(syllables / 50, RATE)
 
-    assert set(pairs) == {(40, 39), (41, 39), (41, 40)}
-    assert abs(pairs[40, 39] - -17) <= courses.POOL
-    assert abs(pairs[41, 39]) <= courses.POOL
-
-
-@pytest.mark.parametrize("block", [1, 2, 7, 40])
-def test_the_size_of_the_tables_changes_nothing(clips, monkeypatch, block):
-    whole = found(clips)
-
-    monkeypatch.setattr(courses, "_BLOCK", block)
-
-    assert found(clips) == whole
+    assert np.abs(loud - soft).max() <= 1
+    assert loud.max() >= UNITS * (FLOOR - 6)
 
 
-def test_clips_of_very_different_durations_are_not_compared(clips):
-    long = clips[39]
+@pytest.mark.parametrize("rate", [8000, 11025, 22050, 24000, 32000, 44100, 48000, 96000])
+def test_the_sampling_rate_changes_little(syllables, rate):
+    here = course(syllables, RATE).astype(float)
+    there = course(soxr.resample(syllables, RATE, rate), rate)
 
-    assert not found([long[: len(long) - 101], long])
+    assert abs(len(here) - len(there)) <= 1
+    shorter = min(len(here), len(there))
+    assert np.corrcoef(here[:shorter].ravel(), there[:shorter].ravel())[0, 1] > 0.98
 
 
-def test_no_clips_and_silent_clips_have_no_candidates():
-    assert found([]) == []
-    assert found([np.zeros((100, 16), np.uint8)] * 3) == []
-    assert found([np.zeros((1, 16), np.uint8)] * 3) == []
+def test_an_offset_changes_nothing(syllables):
+    plain, moved = course(syllables, RATE).astype(int), course(syllables + np.float32(0.2), RATE)
+
+    assert np.abs(plain - moved).max() <= 2
+
+
+def test_silence_and_almost_nothing_have_courses_too():
+    assert not course(np.zeros(RATE, np.float32), RATE).any()
+    for samples in (0, 1, 100, 399, 401):
+        assert course(np.ones(samples, np.float32), RATE).shape == (int(samples / RATE / STEP), BANDS)
+    for rate in (1000, 1_000_000):
+        assert course(np.random.default_rng(0).standard_normal(rate).astype(np.float32), rate).shape == (40, BANDS)

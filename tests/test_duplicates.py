@@ -12,9 +12,10 @@ import pytest
 import soundfile
 import soxr
 
-from sertbench import audio, duplicates, gate
+from sertbench import audio, course_shelf, duplicates, gate
 from sertbench.corpus import Manifest, Utterance
-from sertbench.errors import AudioError, LeakError, StorageError
+from sertbench.courses import course
+from sertbench.errors import LeakError
 from sertbench.protocols import Fold, Split
 
 RATE = 16000
@@ -74,8 +75,9 @@ COPIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def pairs(waves: list[np.ndarray]) -> list[tuple[int, int]]:
+    sounds = [np.asarray(wave, np.float32) for wave in waves]
     found = duplicates.near_duplicates(
-        [duplicates.fingerprint(np.asarray(w, np.float32)) for w in waves], [len(w) / RATE for w in waves]
+        [course(sound, RATE) for sound in sounds], [len(sound) / RATE for sound in sounds], sounds.__getitem__
     )
     return [(i, j) for i, j, _ in found]
 
@@ -149,55 +151,37 @@ def test_the_gate_names_a_planted_copy(files: list[Path], tmp_path: Path) -> Non
     hashes, seconds = tuple(i.sha256 for i in infos), tuple(i.seconds for i in infos)
     data = Manifest("toy", "all", "all", ("neutral",), utterances, (0,) * 5, hashes, seconds)
     split = Split("toy/1", tuple(u.id for u in utterances), (Fold("1", (1, 2, 4), (3,), (0,)),))
-    prints = duplicates.fingerprint_all(files, hashes, "mono", tmp_path)
-    near = [(i, j) for i, j, _ in duplicates.near_duplicates(prints, seconds)]
+    near = duplicates.near_copies(
+        files, hashes, course_shelf.courses_of(files, hashes, "mono", tmp_path), seconds, "mono"
+    )
     with pytest.raises(LeakError, match=r"near audio +train and test +1 .*u4 = u0"):
         gate.enforce(gate.overlaps(data, split, {"speaker": "all"}, near), allow=False)
     clean = replace(split, folds=(Fold("1", (1, 2), (3,), (0, 4)),))
     assert gate.enforce(gate.overlaps(data, clean, {"speaker": "all"}, near), allow=False) is False
 
 
-def test_fingerprints_come_from_the_cache(files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hashes = [f"{n:064x}" for n in range(5)]
-    first = duplicates.fingerprint_all(files[:4], hashes[:4], "mono", tmp_path)
-    decoded: list[Path] = []
-    load = audio.load
-    monkeypatch.setattr(audio, "load", lambda path, channel: decoded.append(path) or load(path, channel))
-    again = duplicates.fingerprint_all(files[::-1], hashes[::-1], "mono", tmp_path)
-    assert decoded == [files[4]]
-    for one, other in zip(first, again[:0:-1], strict=True):
-        np.testing.assert_array_equal(one, other)
+def test_clips_with_the_same_samples_stand_for_each_other(files: list[Path], tmp_path: Path) -> None:
+    twin = tmp_path / "twin.wav"
+    twin.write_bytes(files[0].read_bytes())
+    paths = [*files, twin]
+    infos = audio.probe_all(paths)
+    hashes = [info.sha256 for info in infos]
+    courses = course_shelf.courses_of(paths, hashes, "mono", None)
+
+    near = duplicates.near_copies(paths, hashes, courses, [info.seconds for info in infos], "mono")
+
+    assert near == [(0, 4), (0, 5), (4, 5)]
 
 
-def test_a_broken_cache_file_is_computed_again(files: list[Path], tmp_path: Path) -> None:
-    hashes = [f"{n:064x}" for n in range(5)]
-    whole = duplicates.fingerprint_all(files, hashes, "mono", tmp_path)
-    (cached,) = tmp_path.rglob("*.npz")
-    cached.write_bytes(cached.read_bytes()[:1000])
-    again = duplicates.fingerprint_all(files, hashes, "mono", tmp_path)
-    for one, other in zip(whole, again, strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert not [p for p in tmp_path.rglob("*") if p.name.endswith(".tmp")]
+def test_only_clips_that_may_be_copies_have_fingerprints(clips: list[np.ndarray]) -> None:
+    waves = [*clips, clips[2][700:]]
+    asked: set[int] = set()
 
+    def wave_of(k: int) -> np.ndarray:
+        asked.add(k)
+        return waves[k]
 
-def test_progress_counts_every_file_once(files: list[Path], tmp_path: Path) -> None:
-    hashes = ["a" * 64, "b" * 64, "c" * 64, "d" * 64, "a" * 64]
-    seen: list[int] = []
-    duplicates.fingerprint_all(files, hashes, "mono", tmp_path, seen.append)
-    assert seen == [2, 3, 4, 5]
+    found = duplicates.near_duplicates([course(w, RATE) for w in waves], [len(w) / RATE for w in waves], wave_of)
 
-
-def test_without_a_cache_nothing_is_written(files: list[Path], tmp_path: Path) -> None:
-    duplicates.fingerprint_all(files[:1], ["a" * 64], "mono", None)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
-    with pytest.raises(AudioError, match=r"gone\.wav"):
-        duplicates.fingerprint_all([tmp_path / "gone.wav"], ["a" * 64], "mono", tmp_path)
-
-
-def test_a_cache_that_cannot_be_written_is_named(files: list[Path], tmp_path: Path) -> None:
-    (tmp_path / "fingerprints").write_text("in the way")
-    with pytest.raises(StorageError, match="SERTBENCH_CACHE"):
-        duplicates.fingerprint_all(files[:1], ["a" * 64], "mono", tmp_path)
+    assert [(i, j) for i, j, _ in found] == [(2, 6)]
+    assert asked == {2, 6}

@@ -6,9 +6,8 @@ Clips of 0.6 to 1 s are made in a temporary folder (27 kB each, so 1.4 GB for 50
 process of its own. One table line per step: processor time per utterance, wall time, the peak of resident memory above
 what was resident before the step, and that per utterance. Steps are those of a run, but for training:
 
-    manifest      the table is read, all audio decoded and hashed
-    fingerprints  what copies are found by
-    copies        every clip beside all others of about its duration
+    manifest      the table is read, all audio decoded and hashed, and the course of each clip made
+    copies        likely copies are looked for among the courses, and confirmed
     gate          what the roles of all folds share
     features      26 MFCC of windows of 1.8 s, written to the cache
     reopened      manifest and features again, from the cache, and every value read in batches of 32
@@ -82,7 +81,17 @@ def measure(table: Path, place: Path) -> None:
     """All steps for one corpus, in this process."""
     from sertbench.datasets.csv import Csv
 
-    from sertbench import bundle, corpus, crossval, duplicates, feature_cache, feature_store, gate, results
+    from sertbench import (
+        bundle,
+        corpus,
+        course_shelf,
+        crossval,
+        duplicates,
+        feature_cache,
+        feature_store,
+        gate,
+        results,
+    )
     from sertbench.feature_spec import mfcc
 
     csv = Csv().at(table)
@@ -95,12 +104,11 @@ def measure(table: Path, place: Path) -> None:
     with measured("manifest", n):
         manifest = manifested()
     paths = [u.path for u in manifest.utterances]
-    with measured("fingerprints", n):
-        prints = duplicates.fingerprint_all(paths, manifest.audio_sha256, csv.channel, place)
     with measured("copies", n):
-        near = duplicates.near_duplicates(prints, manifest.seconds)
+        courses = course_shelf.courses_of(paths, manifest.audio_sha256, csv.channel, place)
+        near = duplicates.near_copies(paths, manifest.audio_sha256, courses, manifest.seconds, csv.channel)
     assert not near, f"clips are taken for copies: {near[:3]}"
-    del prints
+    del courses
     with measured("gate", n):
         split = protocol.split(manifest.utterances)
         gate.enforce(gate.overlaps(manifest, split, protocol.promises), allow=False)
