@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sertbench import listing, plugin_text, plugins
+from sertbench import cli, listing, plugin_text, plugins
 
 MODEL = """
 class Net(NeuralModel):
@@ -90,3 +90,25 @@ def test_a_file_that_cannot_be_read_says_so_at_any_width(tmp_path, monkeypatch):
     monkeypatch.setattr(plugins, "sources", lambda _: {"broken": source})
     for width in (100, 160, 200):
         assert "cannot be read" in " ".join(shown(width))
+
+
+@pytest.mark.parametrize(
+    ("typed", "name", "expected"),
+    [
+        ("predict RUN --csv a.wav b.wav", "files", ["a.wav", "b.wav"]),
+        ("predict --csv RUN a.wav --fold 1 b.wav", "files", ["a.wav", "b.wav"]),
+        ("profile glam --help-me", None, None),
+        ("publish --runs r one two", "run", ["one", "two"]),
+        ("report emodb --out x ravdess", "corpora", ["emodb", "ravdess"]),
+        ("profile", None, None),
+        ("list --nonsense", None, None),
+    ],
+)
+def test_flags_may_stand_among_names(typed, name, expected, capsys):
+    if name is None:
+        with pytest.raises(SystemExit) as stop:
+            cli.parser().parse_args(typed.split())
+        assert stop.value.code == 2
+        assert "usage: sertbench" in capsys.readouterr().err
+    else:
+        assert getattr(cli.parser().parse_args(typed.split()), name) == expected
