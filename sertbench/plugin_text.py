@@ -5,20 +5,25 @@ from __future__ import annotations
 import ast
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from sertbench import feature_spec
 
 UNREADABLE = "cannot be read"
-_parsing = (
-    threading.Lock()
-)  # CPython 3.11 counts the depth of a tree once for all threads, and stumbles over two at once
+# CPython 3.11 counts the depth of a tree once for all threads, and stumbles over two at once. Ours take turns; where a
+# library parses in a thread of its own (torch does, while it is imported) we try again.
+_parsing = threading.Lock()
+_TRIES = 20
 
 
 def parse(source: bytes, name: str = "<unknown>") -> ast.Module:
     """The syntax tree of a source; safe to call from many threads."""
     with _parsing:
+        for _ in range(_TRIES - 1):
+            with suppress(SystemError):
+                return ast.parse(source, filename=name)
         return ast.parse(source, filename=name)
 
 

@@ -112,3 +112,18 @@ def test_flags_may_stand_among_names(typed, name, expected, capsys):
         assert "usage: sertbench" in capsys.readouterr().err
     else:
         assert getattr(cli.parser().parse_args(typed.split()), name) == expected
+
+
+def test_a_source_is_read_although_another_thread_of_a_library_reads_one(monkeypatch):
+    """CPython 3.11 raises SystemError then; see `plugin_text.parse`."""
+    real, stumbles = plugin_text.ast.parse, iter([True, True])
+
+    def parse(source, **more):
+        if next(stumbles, False):
+            raise SystemError("AST constructor recursion depth mismatch")
+        return real(source, **more)
+
+    monkeypatch.setattr(plugin_text.ast, "parse", parse)
+    assert len(plugin_text.parse(b"x = 1\ny = 2\n").body) == 2
+    with pytest.raises(SyntaxError):
+        plugin_text.parse(b"x =")
