@@ -24,13 +24,11 @@ from sertbench import audio
 from sertbench.courses import Course, course
 from sertbench.errors import AudioError
 
-SILENT = (
-    1e-3  #        peak (full scale is 1) of a silent file: -60 dB. The quietest published clip, of RAVDESS, has 4.5e-3
-)
+# Peak (full scale is 1) of a silent file: -60 dB. The quietest published clip, of RAVDESS, has 4.5e-3.
+SILENT = 1e-3
 FULL_SCALE = 0.9995  #  from here on a sample is at full scale: the last 16 of the 32,768 steps of 16 bit
-FLAT = (
-    3  #             samples at full scale in a row, of one sign: a peak that was cut off, not one that just reaches it
-)
+# Samples at full scale in a row, of one sign: a peak that was cut off, not one that just reaches it.
+FLAT = 3
 CLIPPED = 0.001  #      share of a file's samples in such rows from which it counts as clipped, and is audibly distorted
 SOUND = 0.15  #         seconds of sound that an utterance has at least: a short syllable
 QUIET = 40.0  #         dB below its loudest 10 ms: there, a file is taken to be without sound

@@ -40,10 +40,9 @@ LARGEST = 2**18  # values of an item up to which it is measured as long as it is
 ROUND = 64  #      frames that lengths of whole utterances are rounded up to
 BATCHES = 4  #     of the same features at a time: as read, standardised, mixed, and in between
 MOMENTS = {"adam": 2, "adamw": 2, "sgd": 1}  # of each weight, by optimiser
-SLACK = (
-    1.75  #    of what is counted: work space of kernels, gaps between what is freed and taken again; 1.1 to 2.2 were
-)
-#                  measured (README of tests/benchmarks)
+# Of what is counted: work space of kernels, gaps between what is freed and taken again (measured: README of
+# tests/benchmarks).
+SLACK = 1.75
 OWN = 60 << 20  #  what a first fit makes its process load, whatever the model
 COPIES = 5  #      of an estimator's features, in float64: scaled, in the library's own order, of a part of them
 KERNEL = 200 << 20  # the largest cache of a support vector machine (libsvm's)
