@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 import zipfile
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +15,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from sertbench import audio
+from sertbench import audio, files
 from sertbench.courses import BANDS, VERSION, Course, course
-from sertbench.errors import StorageError
 
 
 class Shelf:
@@ -61,26 +59,18 @@ class Shelf:
         if self.folder is None or not self.fresh:
             return
         name = hashlib.sha256("".join(sorted(self.fresh)).encode()).hexdigest()[:16]
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle, draft = tempfile.mkstemp(dir=self.folder, prefix=f".{name}-", suffix=".tmp")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    np.savez(
-                        file,
-                        allow_pickle=False,
-                        sha256=np.frombuffer(bytes.fromhex("".join(self.fresh)), np.uint8).reshape(-1, 32),
-                        lengths=np.array([len(c) for c in self.fresh.values()], np.int64),
-                        values=np.concatenate(list(self.fresh.values())),
-                    )
-                Path(draft).replace(self.folder / f"{name}.npz")
-            finally:
-                Path(draft).unlink(missing_ok=True)
-        except OSError as fault:
-            raise StorageError(
-                f"courses of the audio cannot be written to {self.folder}: {fault.strerror or fault}. "
-                "Free some space there, or name another cache folder in $SERTBENCH_CACHE"
-            ) from fault
+
+        def save(draft: Path) -> None:
+            with draft.open("wb") as file:
+                np.savez(
+                    file,
+                    allow_pickle=False,
+                    sha256=np.frombuffer(bytes.fromhex("".join(self.fresh)), np.uint8).reshape(-1, 32),
+                    lengths=np.array([len(c) for c in self.fresh.values()], np.int64),
+                    values=np.concatenate(list(self.fresh.values())),
+                )
+
+        files.write(self.folder / f"{name}.npz", save, files.CACHE)
 
 
 def courses_of(

@@ -33,10 +33,14 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def write(path: Path, save: Callable[[Path], object]) -> None:
+RUNS = "choose another one with --runs and --leaderboards"
+CACHE = "name another cache folder in $SERTBENCH_CACHE"
+
+
+def write(path: Path, save: Callable[[Path], object], otherwise: str = RUNS) -> None:
     """Let `save` write a draft beside `path`, then put it there in one step.
 
-    Raises StorageError for a folder that is full or read-only.
+    Raises StorageError for a folder that is full or read-only, with what to do `otherwise` than to free some space.
     """
     draft = draft_of(path)
     try:
@@ -49,14 +53,13 @@ def write(path: Path, save: Callable[[Path], object]) -> None:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
         raise StorageError(
-            f"cannot write {path}: {error.strerror or error}. Free some space, make the folder writable, "
-            "or choose another one with --runs and --leaderboards"
+            f"cannot write {path}: {error.strerror or error}. Free some space, make the folder writable, or {otherwise}"
         ) from error
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in one step."""
-    write(path, lambda draft: draft.write_text(text, encoding="utf-8"))
+def write_text(path: Path, text: str, otherwise: str = RUNS) -> None:
+    """Write a text file in one step; see `write`."""
+    write(path, lambda draft: draft.write_text(text, encoding="utf-8"), otherwise)
 
 
 def remove_drafts(folder: Path, name: str = "*") -> None:

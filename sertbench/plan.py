@@ -213,7 +213,7 @@ def near_copies(manifest: Manifest, channel: str, cache: Path, display: Display)
     with display.stage("looking for copied audio", len(paths)) as advance:
         known = course_shelf.courses_of(paths, hashes, channel, cache, advance)
         pairs = duplicates.near_copies(paths, hashes, known, manifest.seconds, channel)
-    files.write_text(path, json.dumps(pairs))
+    files.write_text(path, json.dumps(pairs), files.CACHE)
     return pairs
 
 

@@ -214,7 +214,8 @@ def fingerprint(folder: Path) -> str:
 
 def remember(sha256: str, folder: Path) -> None:
     """Note where a checkpoint lies, for other processes that share the cache."""
-    files.write_text(cache_folder() / "checkpoints" / f"{sha256}.json", json.dumps({"folder": str(folder)}))
+    path = cache_folder() / "checkpoints" / f"{sha256}.json"
+    files.write_text(path, json.dumps({"folder": str(folder)}), files.CACHE)
 
 
 def noted(sha256: str) -> Path | None:
