@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -87,22 +89,48 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM: a queue takes its machine back, say. What is at work is stopped first, as with Ctrl-C."""
 
 
+def signal_of(stop: KeyboardInterrupt) -> signal.Signals:
+    """The signal that raised this."""
+    return signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
+
+
 @contextmanager
-def ending_on_sigterm() -> Iterator[None]:
-    """Raise Terminated in the main thread when SIGTERM comes."""
+def stopping() -> Iterator[None]:
+    """Raise Terminated in the main thread when SIGTERM comes, and let neither it nor Ctrl-C be swallowed.
+
+    Python drops what is raised in a finaliser or a weak reference's callback, also when a signal's handler raised it.
+    """
 
     def terminate(*_: object) -> NoReturn:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
         raise Terminated
 
+    def dropped(what: sys.UnraisableHookArgs) -> None:
+        if not isinstance(what.exc_value, KeyboardInterrupt):
+            report(what)
+            return
+        if isinstance(what.exc_value, Terminated):
+            signal.signal(signal.SIGTERM, terminate)
+        # Raised from here it would be dropped as well; threading's own locks may be held where a finaliser runs.
+        _thread.start_new_thread(send_again, (signal_of(what.exc_value),))
+
+    def send_again(number: signal.Signals) -> None:
+        time.sleep(0.01)
+        if not over:
+            _thread.interrupt_main(number)
+
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    over = False
+    report, sys.unraisablehook = sys.unraisablehook, dropped
     before = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
     finally:
+        over = True
         signal.signal(signal.SIGTERM, before)
+        sys.unraisablehook = report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -112,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = parser().parse_args(arguments)
     try:
-        with ending_on_sigterm():
+        with stopping():
             status: int = options.execute(options)
     except SertbenchError as error:
         print(f"sertbench: error: {error}", file=sys.stderr)
@@ -126,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt as stop:
         print("sertbench: stopped. Finished fits are kept: the same command goes on from there.", file=sys.stderr)
-        return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+        return 128 + signal_of(stop)
     return status
 
 
