@@ -111,10 +111,19 @@ class Cluster:
         self._file = place / "scheduler.json"
         self._processes: list[subprocess.Popen[bytes]] = []
         self._start("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        self.address = self._told_address()
+
+    def _told_address(self) -> str:
+        """The scheduler's address, once it has written all of its file."""
         deadline = time.monotonic() + 120
-        while not self._file.exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        self.address = json.loads(self._file.read_text())["address"]
+        while True:
+            try:
+                return str(json.loads(self._file.read_text())["address"])
+            except (FileNotFoundError, json.JSONDecodeError):
+                if time.monotonic() > deadline:
+                    self.close()
+                    raise
+                time.sleep(0.1)
 
     def _start(self, what: str, *arguments: str) -> subprocess.Popen[bytes]:
         command = [
