@@ -226,7 +226,8 @@ def slurm_options(text: str) -> dict[str, Any]:
         arguments["worker_extra_args"] = ["--resources", "GPU=1"]
     return {
         **arguments,
-        "scheduler_options": {"dashboard": False},  # it would listen for everybody
+        # No dashboard, which would listen for everybody; what is left of its server takes any port that is free.
+        "scheduler_options": {"dashboard": False, "dashboard_address": "127.0.0.1:0"},
         "job_extra_directives": directives,
         "job_script_prologue": [f"export {name}={value}" for name, value in worker_environment().items()],
     }
