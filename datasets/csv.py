@@ -13,14 +13,13 @@ the default protocol). Every label is a class. Several channels are averaged. Ro
 from __future__ import annotations
 
 import csv
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from sertbench.corpus import AUDIO, Corpus, LabelSet, Utterance
 from sertbench.errors import CorpusError, few, unknown
-from sertbench.exclusions import excused
+from sertbench.exclusions import excused, name_from
 from sertbench.protocol_rules import OfficialSplit, SpeakerFolds
 from sertbench.protocols import ROLES
 
@@ -81,7 +80,7 @@ class Csv(Corpus):
             path = root.parent / Path(row["path"]).expanduser()
             if path.suffix.lower() not in AUDIO:
                 raise CorpusError(f"{where}: {row['path']!r} is no audio file; accepted: {', '.join(AUDIO)}")
-            id_ = Path(os.path.relpath(path, root.parent)).as_posix()
+            id_ = name_from(path, root.parent)
             if id_ in lines:
                 raise CorpusError(f"{where}: {row['path']!r} is there already, in line {lines[id_]}. Keep one of them.")
             lines[id_] = number

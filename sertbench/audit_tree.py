@@ -14,6 +14,7 @@ from pathlib import Path
 from sertbench import exclusions
 from sertbench.corpus import AUDIO, Corpus, Utterance
 from sertbench.errors import CorpusError
+from sertbench.exclusions import name_from
 from sertbench.selection import named, utterances
 
 MOST_REFUSED = 50  # files; an adapter that refuses more of them is not asked again
@@ -36,14 +37,14 @@ class Tree:
 
     def name(self, path: Path) -> str:
         """A file's path from the corpus's folder, for a report: any name can be printed."""
-        return printable(Path(os.path.relpath(path, self.home)).as_posix())
+        return printable(name_from(path, self.home))
 
     def files(self) -> list[Path]:
         """The audio files that matter: of utterances and refused ones; all that there are where the adapter gave up."""
         chosen = [u.path for u in self.utterances] + [path for path, _ in self.refused if path]
         if not self.whole and not self.corpus.tabular:
             chosen += [path for path in self.audio if not self.leaves_out(path)]
-        return sorted(set(chosen))
+        return sorted(set(chosen), key=os.fspath)
 
     def leaves_out(self, path: Path) -> bool:
         """Whether the user named a file as one to leave out."""

@@ -9,12 +9,27 @@ per line; lines that begin with # are comments.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from sertbench.errors import ConfigError, few
+
+
+def name_from(path: Path, folder: Path) -> str:
+    """The name of a file in reports and lists: its path from the corpus's folder, with slashes."""
+    here = None if path.is_absolute() and folder.is_absolute() else Path.cwd()
+    between = _between(path.parent, folder, here)
+    return path.name if between == "." else f"{between}/{path.name}"
+
+
+@lru_cache(1024)
+def _between(below: Path, folder: Path, _here: Path | None) -> str:
+    """The way from one folder to another: thousands of files lie in few. Names may be told from `_here`."""
+    return Path(os.path.relpath(below, folder)).as_posix()
 
 
 class Reading:

@@ -59,7 +59,11 @@ class _Courses:
         first, end = self.firsts[owner], (self.firsts + self.lengths)[owner]
         low, high = np.maximum(steps - LOCAL, first), np.minimum(steps + LOCAL + 1, end)
         sums = np.concatenate(([0], np.cumsum(loudness, dtype=np.float64)))
-        self.loudness = (loudness - (sums[high] - sums[low]) / (high - low)).astype(np.float32)
+        # A zero before each clip and after the last: what lies beyond a clip adds nothing to a product.
+        self.zeros = np.append(self.firsts, len(loudness)) + np.arange(len(courses) + 1)
+        self.loudness = np.zeros(len(loudness) + len(self.zeros), np.float32)
+        self.loudness[steps + owner + 1] = loudness - (sums[high] - sums[low]) / (high - low)
+        self.energy = np.concatenate(([0], np.cumsum(self.loudness.astype(np.float64) ** 2)))  # before each place
 
     def common(self, i: Ints, j: Ints, shift: Ints) -> tuple[Ints, Ints]:
         """Of each pair the step of i with which their common part begins, and how many steps it has."""
@@ -68,20 +72,28 @@ class _Courses:
 
     def compare(self, i: Ints, j: Ints, shift: Ints) -> tuple[Ints, Array, Array]:
         """The likely ones (n, 2) among pairs, how alike they are, and the seconds by which j's start lies after i's."""
-        rough = np.maximum(self._rough(i, j, shift), self._rough(i, j, shift + 1)) >= ROUGHLY
+        rough = self._rough(i, j, shift) >= ROUGHLY
         i, j, shift = i[rough], j[rough], shift[rough]
         alike, where = self._fine(i, j, shift) if len(i) else (np.zeros(0, np.float32), shift)
         likely = alike >= ALIKE
         return np.stack([i, j], axis=1)[likely], alike[likely], where[likely] * (STEP / 2)
 
-    def _rough(self, i: Ints, j: Ints, shift: Ints) -> Array:
-        """Correlation of the loudness of the common parts at a shift in steps."""
-        start, width = self.common(i, j, shift)
-        step = np.arange(max(int(width.max()), 1))
-        at = np.minimum(step, np.maximum(width[:, None] - 1, 0))
-        mine = self.loudness[(self.firsts[i] + start)[:, None] + at] * (step < width[:, None])
-        theirs = self.loudness[(self.firsts[j] + start - shift)[:, None] + at] * (step < width[:, None])
-        return _correlation(mine[..., None], theirs[..., None])
+    def _rough(self, i: Ints, j: Ints, shift: Ints) -> npt.NDArray[np.float64]:
+        """Correlation of the loudness of the common parts at a shift in steps or at the next, whichever is higher."""
+        start = np.maximum(0, shift)
+        step = np.arange(int(self.common(i, j, shift)[1].max(initial=0)) + 2)
+        first, other = self.zeros[i] + 1 + start, self.zeros[j] + start - shift
+        mine = self.loudness[np.minimum(first[:, None] + step[:-1], self.zeros[i + 1, None])]
+        theirs = self.loudness[np.minimum(other[:, None] + step, self.zeros[j + 1, None])]
+        found = np.zeros(len(i))
+        for later in (0, 1):
+            product = np.einsum("nt,nt->n", mine, theirs[:, 1 - later : len(step) - later])
+            begin, width = self.common(i, j, shift + later)
+            one, two = self.zeros[i] + 1 + begin, self.zeros[j] + 1 + begin - shift - later
+            width = np.maximum(width, 0)
+            energy = (self.energy[one + width] - self.energy[one]) * (self.energy[two + width] - self.energy[two])
+            found = np.maximum(found, product / np.sqrt(np.maximum(energy, 1e-6)))
+        return found
 
     def _fine(self, i: Ints, j: Ints, shift: Ints) -> tuple[Array, Ints]:
         """The highest correlation of the common parts near a shift in steps, and where, in half steps."""

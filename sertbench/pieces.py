@@ -54,7 +54,8 @@ KEY_BITS = 10
 _SPREADS = np.array(sum(SPREAD, ()), np.float32)
 _KEY = np.argsort(-_SPREADS, kind="stable")[:KEY_BITS]
 _TOGETHER = 64  #     clips, or keys, looked at together, so that no table grows with the corpus
-_ROWS = 2048  #        pieces of one key compared with as many
+_ROWS, _COLUMNS = 128, 8192  # pieces of one key that are compared with others of it
+_REACH = round(2 * (MAX_CUT + STEP) / STEP)  # half steps by which pieces of copies begin apart at most
 
 
 class _Pieces(NamedTuple):
@@ -79,7 +80,7 @@ def candidates(
     if not parts:
         return _split(np.zeros(0, np.int64), 1)
     pieces = _Pieces(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-    order = np.argsort(pieces.key, kind="stable")
+    order = np.lexsort((pieces.start, pieces.key))
     pieces = _Pieces(pieces.key[order], pieces.clip[order], pieces.start[order], pieces.picture[order])
     edges = np.flatnonzero(np.diff(pieces.key, prepend=-1, append=-1))
     found = pool.map(
@@ -155,23 +156,31 @@ def between(before: Array, here: Array, after: Array, beyond: Array) -> Array:
 def _similar(pieces: _Pieces, edges: Ints, durations: npt.NDArray[np.float64]) -> Ints:
     """Pairs of clips with similar pieces of the same key, each key's pieces between two `edges`; see `_joined`."""
     found = [np.zeros(0, np.int64)]
-    for start, stop in itertools.pairwise(edges.tolist()):
-        for top, left in itertools.combinations_with_replacement(range(start, stop, _ROWS), 2):
-            rows, columns = slice(top, min(top + _ROWS, stop)), slice(left, min(left + _ROWS, stop))
-            some, others = (pieces.picture[part].astype(np.float32) for part in (rows, columns))
-            alike = some @ others.T >= SIMILAR
-            one, other = np.nonzero(np.triu(alike, 1) if top == left else alike)
-            one, other = one + top, other + left
-            swapped = pieces.clip[one] > pieces.clip[other]
-            one, other = np.where(swapped, other, one), np.where(swapped, one, other)
-            i, j = pieces.clip[one].astype(np.int64), pieces.clip[other].astype(np.int64)
-            shift = (pieces.start[one] - pieces.start[other]).astype(np.int64)
-            a, b, later = durations[i], durations[j], shift * (STEP / 2)
-            common = np.minimum(a, b + later) - np.maximum(0, later)
-            near = (i < j) & (np.abs(later) <= MAX_CUT + STEP) & (np.abs(a - b) <= 2 * MAX_CUT)
-            near &= common >= MIN_OVERLAP * np.maximum(a, b) - 2 * STEP
-            found.append(_joined(i[near], j[near], shift[near] >> 1, len(durations)))
+    for first, stop in itertools.pairwise(edges.tolist()):
+        starts, pictures = pieces.start[first:stop], pieces.picture[first:stop].astype(np.float32)
+        for top in range(0, stop - first, _ROWS):
+            rows = starts[top : top + _ROWS]
+            reach = int(np.searchsorted(starts, rows[-1] + _REACH, "right"))
+            for left in range(top, reach, _COLUMNS):
+                alike = pictures[top : top + _ROWS] @ pictures[left : min(left + _COLUMNS, reach)].T >= SIMILAR
+                one, other = np.nonzero(np.triu(alike, 1) if top == left else alike)
+                found.append(_near(pieces, one + (first + top), other + (first + left), durations))
     return np.concatenate(found)
+
+
+def _near(pieces: _Pieces, one: Ints, other: Ints, durations: npt.NDArray[np.float64]) -> Ints:
+    """Of pairs of pieces, the pairs of clips that lie so that one can be a copy of the other; see `_joined`."""
+    swapped = pieces.clip[one] > pieces.clip[other]
+    one, other = np.where(swapped, other, one), np.where(swapped, one, other)
+    i, j = pieces.clip[one], pieces.clip[other]
+    shift = pieces.start[one] - pieces.start[other]
+    a, b, later = durations[i], durations[j], shift * (STEP / 2)
+    common = np.minimum(a, b + later) - np.maximum(0, later)
+    near = (i < j) & (np.abs(later) <= MAX_CUT + STEP) & (np.abs(a - b) <= 2 * MAX_CUT)
+    near &= common >= MIN_OVERLAP * np.maximum(a, b) - 2 * STEP
+    return _joined(
+        i[near].astype(np.int64), j[near].astype(np.int64), shift[near].astype(np.int64) >> 1, len(durations)
+    )
 
 
 def _joined(i: Ints, j: Ints, shift: Ints, n: int) -> Ints:

@@ -6,7 +6,6 @@ Light, as `corpus` is: no numpy, no torch.
 from __future__ import annotations
 
 import csv
-import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -66,7 +65,7 @@ def named(utterance: Utterance, home: Path, names: Collection[str]) -> bool:
     """Whether a list of exclusions names an utterance, by its id or by its path from `home`."""
     if not names:
         return False
-    return utterance.id in names or Path(os.path.relpath(utterance.path, home)).as_posix() in names
+    return utterance.id in names or exclusions.name_from(utterance.path, home) in names
 
 
 def check_ids(

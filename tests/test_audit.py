@@ -16,7 +16,7 @@ import soxr
 from sertbench.datasets.iemocap import Iemocap
 from sertbench.datasets.ravdess import Ravdess
 
-from sertbench import audio, audit, audit_checks, audit_files, audit_shortcuts
+from sertbench import audio, audit, audit_checks, audit_files, audit_shortcuts, exclusions
 from sertbench.audit import Audit
 from sertbench.cli import main
 from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
@@ -542,3 +542,27 @@ def test_exclusions_that_cannot_be_are_refused(command, tmp_path, content, words
 def test_an_unknown_label_set_is_a_mistake_in_the_command(root):
     with pytest.raises(ConfigError, match="no label set is called '9class'"):
         examined(root, labels="9class")
+
+
+@pytest.mark.parametrize(
+    ("path", "folder", "name"),
+    [
+        ("/data/a/b.wav", "/data", "a/b.wav"),
+        ("/data/b.wav", "/data", "b.wav"),
+        ("/data/../other/b.wav", "/data", "../other/b.wav"),
+        ("a/b.wav", ".", "a/b.wav"),
+        ("b.wav", ".", "b.wav"),
+        ("../b.wav", "a", "../../b.wav"),
+    ],
+)
+def test_a_file_is_named_from_the_corpus_folder(path, folder, name):
+    assert exclusions.name_from(Path(path), Path(folder)) == name
+
+
+def test_names_are_told_from_where_one_is_now(tmp_path, monkeypatch):
+    for here in ("one", "two"):
+        (tmp_path / here).mkdir()
+        monkeypatch.chdir(tmp_path / here)
+        assert exclusions.name_from(tmp_path / "one" / "b.wav", Path()) == (
+            "b.wav" if here == "one" else "../one/b.wav"
+        )

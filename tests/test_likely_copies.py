@@ -53,9 +53,51 @@ def test_the_size_of_the_tables_changes_nothing(clips, monkeypatch, size):
 
     monkeypatch.setattr(pieces, "_TOGETHER", size)
     monkeypatch.setattr(pieces, "_ROWS", size)
+    monkeypatch.setattr(pieces, "_COLUMNS", 2 * size)
     monkeypatch.setattr(likely_copies, "_PAIRS", size)
 
     assert found(clips) == whole
+
+
+def test_no_pair_of_pieces_is_missed(clips):
+    """What all pieces of a key compared with all others give: sorted by where they begin, few of them are compared."""
+    parts = pieces._pieces(clips, 0)
+    order = np.lexsort((parts.start, parts.key))
+    parts = pieces._Pieces(*(column[order] for column in parts))
+    seconds = np.array([len(c) * STEP for c in clips])
+    pictures = parts.picture.astype(np.float32)
+    one, other = np.nonzero(
+        (pictures @ pictures.T >= pieces.SIMILAR) & np.triu(parts.key[:, None] == parts.key[None, :], 1)
+    )
+    edges = np.flatnonzero(np.diff(parts.key, prepend=-1, append=-1))
+
+    expected = pieces._near(parts, one, other, seconds)
+
+    assert len(expected) > 50
+    assert sorted(pieces._similar(parts, edges, seconds)) == sorted(expected)
+
+
+def test_the_rough_comparison_is_a_correlation_over_the_common_part(clips):
+    """At the two shifts, also where one clip begins or ends outside the other."""
+    both = likely_copies._Courses(clips)
+    rng = np.random.default_rng(1)
+    i, j = rng.integers(0, len(clips), (2, 300))
+    shift = rng.integers(-20, 21, 300)
+
+    def beside_mean(course: np.ndarray) -> np.ndarray:
+        loudness = course.sum(1, dtype=float)
+        reach = likely_copies.LOCAL
+        return loudness - [loudness[max(0, t - reach) : t + reach + 1].mean() for t in range(len(loudness))]
+
+    def correlation(a: np.ndarray, b: np.ndarray, s: int) -> float:
+        start, end = max(0, s), min(len(a), len(b) + s)
+        a, b = beside_mean(a)[start:end], beside_mean(b)[start - s : end - s]
+        return float(a @ b / np.sqrt(max((a @ a) * (b @ b), 1e-6)))
+
+    expected = [
+        max(0.0, *(correlation(clips[a], clips[b], s + k) for k in (0, 1))) for a, b, s in zip(i, j, shift, strict=True)
+    ]
+    np.testing.assert_allclose(both._rough(i, j, shift), expected, atol=1e-4)
 
 
 def test_a_copy_between_two_steps_is_found_at_half_a_step():
