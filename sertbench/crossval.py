@@ -163,7 +163,8 @@ def run_fold(fits: FoldRunner, fold: Fold, choice: Choice | None) -> FoldOutcome
     seeds = range(plan.config.seeds)
 
     def evaluate(requests: Sequence[Request]) -> Sequence[FitRecord | SertbenchError]:
-        return fits.fit_all([(fit_task(plan, fold, store, r.choice, r.seed, r.stop_below), r.tag) for r in requests])
+        trials = [fit_task(plan, fold, store, r.choice, r.seed, r.stop_below, predicts=False) for r in requests]
+        return fits.fit_all([(task, request.tag) for task, request in zip(trials, requests, strict=True)])
 
     study = plan.folder / "studies" / f"{fold.name}.journal"
     n_trials = 0 if choice is not None else plan.config.trials
@@ -175,10 +176,11 @@ def run_fold(fits: FoldRunner, fold: Fold, choice: Choice | None) -> FoldOutcome
         return FoldOutcome(Tuned({}, "failed", (), ()), {}, sealed, {}, 0.0, dict.fromkeys(seeds, str(error)))
     if choice is not None:
         tuned = replace(tuned, choice=choice)
-    tasks = {seed: fit_task(plan, fold, store, tuned.choice, seed, ()) for seed in seeds}
+    predicts = not plan.protocol.refit
+    tasks = {seed: fit_task(plan, fold, store, tuned.choice, seed, (), predicts=predicts) for seed in seeds}
     records, failures = told_apart(seeds, fits.fit_all([(tasks[seed], f"seed {seed}") for seed in seeds]))
     if plan.protocol.refit:
-        tasks = {seed: replace(tasks[seed], refit_epochs=record.best_epoch) for seed, record in records.items()}
+        tasks = {seed: replace(tasks[seed], refit_epochs=r.best_epoch, predicts=True) for seed, r in records.items()}
         refits, more = told_apart(records, fits.fit_all([(t, f"seed {seed}, refit") for seed, t in tasks.items()]))
         records = {seed: replace(refit, val_uar=records[seed].val_uar) for seed, refit in refits.items()}
         failures |= more
@@ -247,7 +249,14 @@ def seconds_of(plan: Plan, positions: np.ndarray) -> np.ndarray:
 
 
 def fit_task(
-    plan: Plan, fold: Fold, store: FeatureStore | None, choice: Choice, seed: int, stop_below: tuple[float, ...]
+    plan: Plan,
+    fold: Fold,
+    store: FeatureStore | None,
+    choice: Choice,
+    seed: int,
+    stop_below: tuple[float, ...],
+    *,
+    predicts: bool = True,
 ) -> FitTask:
     """What a worker needs for one fit: of the fold, the training and validation parts alone."""
     manifest, targets = plan.manifest, np.asarray(plan.manifest.targets)
@@ -275,6 +284,7 @@ def fit_task(
         folder=(Path(plan.config.runs) / "fits").absolute(),  # workers elsewhere have other working folders
         stop_below=stop_below,
         normalise_by=speakers_of(manifest) if plan.speaker_norm else None,
+        predicts=predicts,
     )
 
 

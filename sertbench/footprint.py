@@ -128,7 +128,7 @@ def of_fit(task: FitTask, parts: int = 1) -> Need:
 
 
 def of_prediction(task: FitTask) -> Need:
-    """What a prediction by a finished fit asks for; an estimator is fitted again for it."""
+    """What a prediction by a finished fit asks for; an estimator may have to be fitted again for it."""
     cls, _, _ = task.resolve()
     if issubclass(cls, Estimator):
         return of_fit(task)
