@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from sertbench import bundle, fits, plan
-from sertbench.crossval import features, fit_task, seconds_of
 from sertbench.errors import BundleError, ConfigError
 from sertbench.estimators import stored_at
+from sertbench.fold_tasks import features, fit_task, seconds_of
 from sertbench.model import Estimator
 from sertbench.plan import Plan
 from sertbench.pretrained_spec import Pretrained
@@ -100,7 +100,7 @@ def _reopened(folder: Path, run: Mapping[str, Any], data: str | None, display: D
         name = frozen["fold"]
         tasks[name] = {}
         for seed in published.seeds:
-            task = fit_task(made, folds[name], store, dict(frozen["choice"]), seed, ())
+            task = fit_task(made, folds[name], store, dict(frozen["choice"]), seed)
             if made.protocol.refit:
                 task = replace(task, refit_epochs=frozen["epochs"][str(seed)])
             refuse_other_fit(folder, task, frozen["fits"][str(seed)])
