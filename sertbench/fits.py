@@ -81,7 +81,9 @@ def find(folder: Path, name: str) -> tuple[FitRecord | None, str]:
             raise ValueError("weights.pt is not the file that was written")
         if (estimator := place / estimator_state.FILE).exists():
             estimator_state.load(estimator)
-    except (OSError, ValueError, KeyError, TypeError, StorageError) as error:
+    except StorageError:
+        return None, f"{place} was damaged ({estimator_state.FILE} holds no fitted estimator)"
+    except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, FileNotFoundError) and not place.exists():
             return None, ""
         reason = f"{Path(error.filename).name} is missing" if isinstance(error, FileNotFoundError) else str(error)

@@ -253,7 +253,7 @@ def test_a_stored_estimator_is_loaded_and_one_that_was_not_stored_is_fitted_agai
     others[0].write_bytes(others[0].read_bytes()[:50])
     shutil.rmtree(folder / "stress")
     said = refused(folder, capsys, "--kinds", "gain")
-    assert f"{others[0]} holds no fitted estimator" in said
+    assert f"{others[0].parent} was damaged (estimator.npz holds no fitted estimator)" in said
     assert f"Delete {folder / 'run.json'} and run `sertbench run --config" in said
 
 
