@@ -76,15 +76,15 @@ def cost(plan: Plan) -> Cost:
 def memory_of(cls: type[NeuralModel], plan: Plan) -> Need:
     """What a fit of a network will ask for (see `footprint`); nothing on a GPU."""
     recipe, arguments = cls.recipe.with_choice(dict(plan.base_choice))
-    if plan.compute.device != "cpu" or recipe.features is None:
+    features, whole = recipe.features, recipe.window is None
+    if features is None:
         return NOTHING
-    samples = None if recipe.window is None else round(recipe.window * SAMPLE_RATE)
-    T = columns(recipe.features, samples)
-    longest = T or footprint.rounded(recipe.features.frames(round(max(plan.manifest.seconds) * SAMPLE_RATE)))
-    size = footprint.footprint(
-        cls, departures(cls, arguments), recipe, (recipe.features.rows, T), longest, len(plan.manifest.classes),
-        plan.compute, configs.cache_folder(),
-    )  # fmt: skip
+    shape = features.rows, columns(features, None if recipe.window is None else round(recipe.window * SAMPLE_RATE))
+    longest = features.frames(round(max(plan.manifest.seconds) * SAMPLE_RATE))
+    built = footprint.Built(
+        cls, departures(cls, arguments), whole, shape, longest, len(plan.manifest.classes), plan.compute
+    )
+    size = footprint.footprint(built, configs.cache_folder())
     return footprint.of_network(size, recipe, 1, plan.model.name)
 
 

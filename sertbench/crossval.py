@@ -11,26 +11,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sertbench import config as configs
 from sertbench import stopwatch
-from sertbench.corpus import Manifest
 from sertbench.errors import ConfigError, PluginError, SealError, SertbenchError, StoppedError, TrainingError, few
 from sertbench.executors import BEGUN, STOPPED, Result, Runner, Work, ended_with
-from sertbench.feature_cache import open_store
 from sertbench.feature_store import FeatureStore
 from sertbench.fits import FitRecord, run_fit, run_prediction
-from sertbench.model import Choice, Estimator
+from sertbench.fold_tasks import features, fit_task, prediction_task
+from sertbench.model import Choice
 from sertbench.plan import Plan
 from sertbench.progress import Display
 from sertbench.protocols import Fold
 from sertbench.results import Predictions
 from sertbench.sealed import SealedTest
-from sertbench.tasks import FitTask, PredictionTask, blinded
+from sertbench.tasks import FitTask
 from sertbench.tuning import Request, Tuned, tune
 
 FAULTS = (TrainingError, PluginError, SealError)  # what a fit can fail with; anything else is no fault of the model's
@@ -137,25 +134,6 @@ def cross_validate(
         return [future.result() for future in futures]
 
 
-def features(plan: Plan, display: Display) -> FeatureStore | None:
-    """The features of all utterances, from the cache or worked out now; None for a model that asks for none."""
-    recipe, manifest = plan.recipe, plan.manifest
-    if recipe.features is None:
-        return None
-    paths = [u.path for u in manifest.utterances]
-    with display.stage(f"{recipe.features.kind} features", len(paths)) as advance:
-        return open_store(
-            paths,
-            manifest.audio_sha256,
-            recipe.features,
-            recipe.window,
-            recipe.hop,
-            plan.corpus.channel,
-            configs.cache_folder(),
-            advance,
-        )
-
-
 def run_fold(fits: FoldRunner, fold: Fold, choice: Choice | None) -> FoldOutcome:
     """Tune on the validation part unless a choice is given, fit each seed, freeze, predict the test part once each."""
     plan, store = fits.plan, fits.store
@@ -163,7 +141,10 @@ def run_fold(fits: FoldRunner, fold: Fold, choice: Choice | None) -> FoldOutcome
     seeds = range(plan.config.seeds)
 
     def evaluate(requests: Sequence[Request]) -> Sequence[FitRecord | SertbenchError]:
-        return fits.fit_all([(fit_task(plan, fold, store, r.choice, r.seed, r.stop_below), r.tag) for r in requests])
+        trials = [
+            fit_task(plan, fold, store, r.choice, r.seed, stop_below=r.stop_below, predicts=False) for r in requests
+        ]
+        return fits.fit_all([(task, request.tag) for task, request in zip(trials, requests, strict=True)])
 
     study = plan.folder / "studies" / f"{fold.name}.journal"
     n_trials = 0 if choice is not None else plan.config.trials
@@ -175,10 +156,11 @@ def run_fold(fits: FoldRunner, fold: Fold, choice: Choice | None) -> FoldOutcome
         return FoldOutcome(Tuned({}, "failed", (), ()), {}, sealed, {}, 0.0, dict.fromkeys(seeds, str(error)))
     if choice is not None:
         tuned = replace(tuned, choice=choice)
-    tasks = {seed: fit_task(plan, fold, store, tuned.choice, seed, ()) for seed in seeds}
+    predicts = not plan.protocol.refit
+    tasks = {seed: fit_task(plan, fold, store, tuned.choice, seed, predicts=predicts) for seed in seeds}
     records, failures = told_apart(seeds, fits.fit_all([(tasks[seed], f"seed {seed}") for seed in seeds]))
     if plan.protocol.refit:
-        tasks = {seed: replace(tasks[seed], refit_epochs=record.best_epoch) for seed, record in records.items()}
+        tasks = {seed: replace(tasks[seed], refit_epochs=r.best_epoch, predicts=True) for seed, r in records.items()}
         refits, more = told_apart(records, fits.fit_all([(t, f"seed {seed}, refit") for seed, t in tasks.items()]))
         records = {seed: replace(refit, val_uar=records[seed].val_uar) for seed, refit in refits.items()}
         failures |= more
@@ -216,9 +198,7 @@ def predict_test(
     """
     plan, probabilities, failures, seconds = fits.plan, {}, {}, 0.0
     for seed, fit in tasks.items():
-        test = sealed.open(seed)
-        blind = tuple(blinded(plan.manifest.utterances[i]) for i in test)
-        task = PredictionTask(fit, test, blind, seconds_of(plan, test))
+        task = prediction_task(plan, fit, sealed.open(seed))
         try:
             probabilities[seed], taken = fits.send(run_prediction, task, f"fold {sealed.fold}, seed {seed}, test")
         except StoppedError:
@@ -238,50 +218,6 @@ def complete_seeds(outcomes: Sequence[FoldOutcome], seeds: int) -> list[int]:
 def warm_up(plan: Plan) -> int:
     """Epochs during which no trial is pruned: a fifth of the training, at least five."""
     return max(5, plan.recipe.epochs // 5)
-
-
-def seconds_of(plan: Plan, positions: np.ndarray) -> np.ndarray:
-    """Durations of some utterances."""
-    lengths: np.ndarray = np.asarray(plan.manifest.seconds)[positions]
-    return lengths
-
-
-def fit_task(
-    plan: Plan, fold: Fold, store: FeatureStore | None, choice: Choice, seed: int, stop_below: tuple[float, ...]
-) -> FitTask:
-    """What a worker needs for one fit: of the fold, the training and validation parts alone."""
-    manifest, targets = plan.manifest, np.asarray(plan.manifest.targets)
-    train, val = np.asarray(fold.train), np.asarray(fold.val)
-    seen = np.concatenate([train, val])
-    if plan.config.shuffle_labels:
-        targets[seen] = np.random.default_rng(seed).permutation(targets[seen])
-    estimator = issubclass(plan.model.cls, Estimator)
-    return FitTask(
-        model=plan.model.spec,
-        choice={**plan.base_choice, **choice},
-        seed=seed,
-        manifest_sha256=manifest.sha256,
-        split_sha256=plan.split.sha256,
-        fold=fold.name,
-        n_classes=len(manifest.classes),
-        train=train,
-        train_targets=targets[train],
-        val=val,
-        val_targets=targets[val],
-        utterances=tuple(manifest.utterances[i] for i in seen) if estimator else (),
-        seconds=seconds_of(plan, seen),
-        store=store,
-        compute=plan.compute,
-        folder=(Path(plan.config.runs) / "fits").absolute(),  # workers elsewhere have other working folders
-        stop_below=stop_below,
-        normalise_by=speakers_of(manifest) if plan.speaker_norm else None,
-    )
-
-
-def speakers_of(manifest: Manifest) -> np.ndarray:
-    """The speaker of each utterance as a number."""
-    groups: np.ndarray = np.unique([u.speaker for u in manifest.utterances], return_inverse=True)[1]
-    return groups
 
 
 def collect(plan: Plan, outcomes: list[FoldOutcome]) -> Predictions:

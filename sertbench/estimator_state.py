@@ -12,6 +12,7 @@ import importlib
 import json
 import math
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -26,6 +27,8 @@ from sertbench.model import Estimator
 
 FILE = "estimator.npz"  # beside a fit's weights
 TREE = "tree"  #          the entry of an .npz that holds the JSON, as bytes
+# What reading a damaged .npz raises: damage may look like a compression or an encryption that nobody knows.
+UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 # What may be made on reading: classes of scikit-learn that hold what they learnt in attributes.
 CLASSES = frozenset(
@@ -87,13 +90,14 @@ def restore(estimator: Estimator, state: State) -> Estimator:
 
 def save(path: Path, state: State) -> None:
     """Write a state in one step."""
+    files.write(path, lambda draft: write(draft, state))
+
+
+def write(path: Path, state: State) -> None:
+    """Write a state. Raises OSError."""
     tree = np.frombuffer(json.dumps(state.tree).encode(), np.uint8)
-
-    def write(draft: Path) -> None:
-        with draft.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **{TREE: tree, **state.arrays})
-
-    files.write(path, write)
+    with path.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **{TREE: tree, **state.arrays})
 
 
 def load(path: Path) -> State:
@@ -104,7 +108,7 @@ def load(path: Path) -> State:
         tree = json.loads(arrays.pop(TREE).tobytes())
         if not isinstance(tree, dict):
             raise TypeError("no tree of values")
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise StorageError(f"{path} holds no fitted estimator ({error})") from error
     return State(tree, arrays)
 
@@ -128,14 +132,19 @@ def _write(value: Any, arrays: dict[str, np.ndarray], where: str) -> Any:
 
 
 def _array(value: np.ndarray, arrays: dict[str, np.ndarray], where: str) -> dict[str, Any]:
-    """An array goes by as bytes if its type is a record, text or wide unsigned, which not every container can hold."""
+    """An array goes by as bytes if its type is a record, text or wide unsigned, which not every container can hold.
+
+    What lies column by column in memory does so again once it is read: a product of matrices is rounded by where its
+    numbers lie.
+    """
     if value.dtype.hasobject:
         raise NotStorableError(f"{where} is an array of Python objects")
     name, plain = f"a{len(arrays)}", value.dtype.kind in "bif" or value.dtype == np.uint8
+    columns = value.ndim > 1 and value.flags.f_contiguous and not value.flags.c_contiguous
     array = np.ascontiguousarray(value)
     arrays[name] = array if plain else np.frombuffer(array.tobytes(), np.uint8)
     kind = value.dtype.str if value.dtype.names is None else [list(f) for f in value.dtype.descr]
-    return {"name": name, "dtype": kind, "shape": list(value.shape)}
+    return {"name": name, "dtype": kind, "shape": list(value.shape), "order": "F" if columns else "C"}
 
 
 def _write_object(value: Any, arrays: dict[str, np.ndarray], where: str) -> Any:
@@ -211,5 +220,4 @@ def _read_array(said: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> np
     array = np.asarray(arrays[said["name"]])
     if array.dtype != dtype:
         array = np.frombuffer(array.tobytes(), dtype)
-    made: np.ndarray = array.reshape(said["shape"]).copy()
-    return made
+    return array.reshape(said["shape"]).copy(order="F" if said.get("order") == "F" else "C")

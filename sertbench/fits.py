@@ -5,7 +5,7 @@ asks for it again; one that was damaged since is fitted again. A trial that was 
 since it is no fit. `run_fit` and `run_prediction` are what executors call; they may be called twice for the same task,
 in two places at once: the first publication is kept.
 
-    <runs>/fits/<identity>/    fit.json   weights.pt   test-<hash of the test part>.npz
+    <runs>/fits/<identity>/    fit.json   weights.pt   estimator.npz   test-<hash of the test part>.npz
     <runs>/fits/.<identity>.checkpoint    of a long fit that is not finished
 """
 
@@ -26,13 +26,15 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from sertbench import files, footprint
+from sertbench import estimator_state, files, footprint
 from sertbench.admission import admitted
 from sertbench.checkpoints import Checkpoint
 from sertbench.compute import settle
 from sertbench.errors import StorageError
+from sertbench.estimator_state import State
+from sertbench.estimators import fit_estimator
 from sertbench.feature_store import FeatureStore
-from sertbench.fitting import Report, fit_estimator, fit_network, predict_test, refit_network, source_of, start_training
+from sertbench.fitting import Report, fit_network, predict_test, refit_network, source_of, start_training
 from sertbench.guard import blaming
 from sertbench.model import Estimator, NeuralModel
 from sertbench.resources import with_less_memory
@@ -65,7 +67,10 @@ class FitRecord:
 
 
 def find(folder: Path, name: str) -> tuple[FitRecord | None, str]:
-    """The record of a finished fit, or None, and then in words what is damaged, if something is there."""
+    """The record of a finished fit, or None, and then in words what is damaged, if something is there.
+
+    An estimator's file is read, for it says itself whether it is whole: it may have come later than `fit.json`.
+    """
     place = folder / name
     try:
         data = json.loads((place / "fit.json").read_text())
@@ -74,6 +79,10 @@ def find(folder: Path, name: str) -> tuple[FitRecord | None, str]:
         record = FitRecord(**data)
         if files.sha256(place / "weights.pt") != weights:
             raise ValueError("weights.pt is not the file that was written")
+        if (estimator := place / estimator_state.FILE).exists():
+            estimator_state.load(estimator)
+    except StorageError:
+        return None, f"{place} was damaged ({estimator_state.FILE} holds no fitted estimator)"
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, FileNotFoundError) and not place.exists():
             return None, ""
@@ -104,7 +113,9 @@ def prune_in_hindsight(record: FitRecord, stop_below: tuple[float, ...]) -> FitR
     return record
 
 
-def publish(folder: Path, record: FitRecord, state: Mapping[str, Any], name: str = "") -> None:
+def publish(
+    folder: Path, record: FitRecord, state: Mapping[str, Any], name: str = "", estimator: State | None = None
+) -> None:
     """Put a finished fit into its folder in one step; if another process was faster, keep the other's.
 
     What is there but damaged is replaced. `name` is the identity unless given.
@@ -118,7 +129,9 @@ def publish(folder: Path, record: FitRecord, state: Mapping[str, Any], name: str
         draft.mkdir(parents=True)
         (draft / "weights.pt").write_bytes(weights.getbuffer())
         (draft / "fit.json").write_text(json.dumps({**record.lasting(), "weights_sha256": sha256}, indent=1))
-        for path in (draft / "weights.pt", draft / "fit.json", draft):
+        if estimator is not None:
+            estimator_state.write(draft / estimator_state.FILE, estimator)
+        for path in (*draft.iterdir(), draft):
             files.sync(path)
         try:
             draft.rename(final)
@@ -160,7 +173,7 @@ def run_fit(task: FitTask, report: Report) -> FitRecord:
     checkpoint = Checkpoint(task.folder / f".{identity}.checkpoint")
     with blaming(task.model), admitted(footprint.of_fit(task, parts := checkpoint.parts), report):
         started = time.perf_counter()
-        fitted, n_parameters, parts = fit(task, report, checkpoint, parts)
+        fitted, n_parameters, parts, estimator = fit(task, report, checkpoint, parts)
     notes = [f"{damage}, so it was fitted again" if damage else "", checkpoint.note, fitted.note]
     if parts > 1:
         notes.append(f"memory ran out: batches were cut into {parts} parts")
@@ -176,21 +189,25 @@ def run_fit(task: FitTask, report: Report) -> FitRecord:
         note="; ".join(filter(None, notes)),
     )
     lap("set-up")
-    publish(task.folder, record, {} if fitted.pruned else fitted.state, name_if_pruned if fitted.pruned else identity)
+    if fitted.pruned:
+        publish(task.folder, record, {}, name_if_pruned)
+    else:
+        publish(task.folder, record, fitted.state, identity, estimator)
     checkpoint.discard()
     lap("checkpoints")
     return record
 
 
-def fit(task: FitTask, report: Report, checkpoint: Checkpoint, parts: int) -> tuple[Fitted, int, int]:
-    """Do the work of a fit: the outcome, the number of parameters, and into how many parts batches were cut.
+def fit(task: FitTask, report: Report, checkpoint: Checkpoint, parts: int) -> tuple[Fitted, int, int, State | None]:
+    """Do the work of a fit: the outcome, the number of parameters, into how many parts batches were cut, an estimator.
 
     It begins with as many `parts` as its checkpoint has. When memory runs out, the fit begins anew with half the batch
     at a time and the gradients added up.
     """
     cls, recipe, arguments = task.resolve()
     if issubclass(cls, Estimator):
-        return fit_estimator(task, cls, arguments)[1], 0, 1
+        fitted_now = fit_estimator(task, cls, arguments)
+        return fitted_now.outcome, 0, 1, fitted_now.state
 
     def attempt(parts: int) -> tuple[Fitted, int]:
         if parts != checkpoint.parts:
@@ -200,7 +217,7 @@ def fit(task: FitTask, report: Report, checkpoint: Checkpoint, parts: int) -> tu
         return fit_network(task, cls, recipe, arguments, report, checkpoint, parts)
 
     (fitted, n_parameters), parts = with_less_memory(attempt, recipe.batch_size // 2, parts)
-    return fitted, n_parameters, parts
+    return fitted, n_parameters, parts, None
 
 
 def run_prediction(task: PredictionTask, report: Report) -> tuple[np.ndarray, float]:
@@ -216,7 +233,7 @@ def run_prediction(task: PredictionTask, report: Report) -> tuple[np.ndarray, fl
     settle(task.fit.compute.device)
     with blaming(task.fit.model), admitted(footprint.of_prediction(task.fit), report):
         started = time.perf_counter()
-        probabilities = predict_test(task)
+        probabilities = predict_test(task, report)
     seconds = time.perf_counter() - started
 
     def save(draft: Path) -> None:

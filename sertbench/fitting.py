@@ -1,32 +1,28 @@
-"""How a task becomes a fitted model, and a fitted model probabilities: networks, refits, and estimators."""
+"""How a task becomes a fitted network, refits too, and a finished fit the probabilities of its test part."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from contextlib import suppress
-from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from sertbench import activations, estimator_state
+from sertbench import activations
 from sertbench.checkpoints import Checkpoint
 from sertbench.device_store import on_device
 from sertbench.errors import StorageError
+from sertbench.estimators import predict_estimator
 from sertbench.feature_store import FeatureStore
-from sertbench.groupnorm import GroupNormalised, normalised_functionals
+from sertbench.groupnorm import GroupNormalised
 from sertbench.guard import refuse_wrong_shape
-from sertbench.model import Estimator, Examples, NeuralModel, Recipe
+from sertbench.model import Estimator, NeuralModel, Recipe
 from sertbench.network import Network, Normaliser, Part, Source, build
 from sertbench.resources import with_less_memory
-from sertbench.scores import score
 from sertbench.sealed import FeatureView
 from sertbench.seeding import own_random_state
-from sertbench.stopwatch import lap
-from sertbench.tasks import FitTask, PredictionTask, blinded
+from sertbench.tasks import FitTask, PredictionTask
 from sertbench.training import PREDICT_BATCH, EpochEnd, Fitted, predict, train, train_for
 
 Report = Callable[[EpochEnd | str], None]  # the end of an epoch, or a sentence for people
@@ -108,36 +104,6 @@ def refit_network(
     return Fitted(state, epochs, float("nan"), (), pruned=False), sum(p.numel() for p in network.model.parameters())
 
 
-def examples(task: FitTask, positions: np.ndarray, first: int, targets: np.ndarray | None) -> Examples:
-    """One part of a fold as an estimator sees it; `first` is where it begins in the task's utterances."""
-    part = slice(first, first + len(positions))
-    functionals = np.zeros((len(positions), 0), np.float32)
-    if task.store and task.normalise_by is not None:
-        functionals = normalised_functionals(task.store, task.normalise_by, positions)
-    elif task.store:
-        functionals = task.store.functionals(positions)
-    return Examples(task.utterances[part], task.seconds[part], functionals, targets)
-
-
-def fit_estimator(task: FitTask, cls: type[Estimator], arguments: dict[str, Any]) -> tuple[Estimator, Fitted]:
-    """Fit a non-neural model. Being cheap and deterministic, it is fitted again to predict, and stored only then."""
-    estimator = cls(task.n_classes, task.seed, **arguments)
-    estimator.step = task.refit_epochs
-    part, targets = task.train, task.train_targets
-    if task.refit_epochs is not None:
-        part, targets = np.concatenate([task.train, task.val]), np.concatenate([task.train_targets, task.val_targets])
-    val = examples(task, task.val, len(task.train), task.val_targets)
-    seen = examples(task, part, 0, targets)
-    lap("batches")
-    with threadpool_limits(1):  # as for networks: the same numbers on any number of cores
-        estimator.fit(seen, val)
-        blind = replace(val, utterances=tuple(map(blinded, val.utterances)), targets=None)
-        probabilities = estimator.predict_proba(blind)
-    lap("estimator")
-    uar = score(task.val_targets, probabilities.argmax(1), task.n_classes).uar
-    return estimator, Fitted({}, estimator.step or 1, uar, (), pruned=False)
-
-
 def restored(
     cls: type[NeuralModel],
     arguments: Mapping[str, Any],
@@ -156,22 +122,12 @@ def restored(
     return network.to(device)
 
 
-def predict_test(task: PredictionTask) -> np.ndarray:
-    """Load the fit (or fit the estimator again) and predict."""
+def predict_test(task: PredictionTask, report: Report) -> np.ndarray:
+    """Load the fit and predict. An estimator that could not be stored is fitted again (see `estimators`)."""
     fit = task.fit
     cls, recipe, arguments = fit.resolve()
     if issubclass(cls, Estimator):
-        estimator, _ = fit_estimator(fit, cls, arguments)
-        with suppress(estimator_state.NotStorableError):
-            estimator_state.save(
-                fit.folder / fit.identity() / estimator_state.FILE, estimator_state.state_of(estimator)
-            )
-        test = examples(replace(fit, utterances=task.utterances, seconds=task.seconds), task.test, 0, None)
-        lap("batches")
-        with threadpool_limits(1):
-            probabilities = np.asarray(estimator.predict_proba(test), dtype=np.float32)
-        lap("estimator")
-        return probabilities
+        return predict_estimator(task, cls, arguments, report)
     store = cast(FeatureStore, fit.store)
     network = saved_network(fit, store.input_shape)
     items, owner = store.items_of(task.test)

@@ -58,6 +58,24 @@ class Footprint:
     seen: int  #     a prediction, per item
 
 
+@dataclass(frozen=True)
+class Built:
+    """A network as a fit builds it: what its footprint depends on."""
+
+    cls: type[NeuralModel]
+    arguments: Mapping[str, Any]  # that are not the constructor's defaults
+    whole: bool  #                  utterances are not cut into windows
+    input_shape: tuple[int, int]  # (F, T), with T = 0 for whole utterances of lengths of their own
+    longest: int  #                 frames of the longest utterance
+    n_classes: int
+    compute: Compute
+
+    @property
+    def frames(self) -> int:
+        """Frames of the longest item; corpora of about the same lengths share a measurement."""
+        return self.input_shape[1] or -(-self.longest // ROUND) * ROUND
+
+
 def counted(size: Footprint, recipe: Recipe, parts: int, predicted: int) -> int:
     """Bytes of a fit's tensors at their peak: a pure function.
 
@@ -107,11 +125,6 @@ def largest_batch(size: Footprint, recipe: Recipe, free: int) -> int:
     return max(0, int(rest / size.item))
 
 
-def rounded(frames: int) -> int:
-    """A length of whole utterances, so that corpora of about the same lengths share a measurement."""
-    return -(-frames // ROUND) * ROUND
-
-
 @functools.lru_cache(maxsize=256)
 def _measured(path: Path) -> Footprint | None:
     with suppress(OSError, ValueError, TypeError):
@@ -128,7 +141,7 @@ def of_fit(task: FitTask, parts: int = 1) -> Need:
 
 
 def of_prediction(task: FitTask) -> Need:
-    """What a prediction by a finished fit asks for; an estimator is fitted again for it."""
+    """What a prediction by a finished fit asks for; an estimator may have to be fitted again for it."""
     cls, _, _ = task.resolve()
     if issubclass(cls, Estimator):
         return of_fit(task)
@@ -141,37 +154,30 @@ def size_of(task: FitTask) -> Footprint | None:
     """What the network of a fit takes; None on a GPU, or if that cannot be told."""
     cls, recipe, arguments = task.resolve()
     store = task.store
-    if store is None or task.compute.device != "cpu" or issubclass(cls, Estimator):
+    if store is None or issubclass(cls, Estimator):
         return None
-    longest = store.input_shape[1] or rounded(int(store.frames.max()))
-    return footprint(cls, arguments, recipe, store.input_shape, longest, task.n_classes, task.compute, cache_folder())
+    longest, whole = int(store.frames.max()), recipe.window is None
+    built = Built(cls, arguments, whole, store.input_shape, longest, task.n_classes, task.compute)
+    return footprint(built, cache_folder())
 
 
-def footprint(
-    cls: type[NeuralModel],
-    arguments: Mapping[str, Any],
-    recipe: Recipe,
-    input_shape: tuple[int, int],
-    longest: int,
-    n_classes: int,
-    compute: Compute,
-    cache: Path,
-) -> Footprint | None:
-    """What a network takes on a CPU; measured unless `cache` has it. None for one that fails: its fit will say why.
+def footprint(built: Built, cache: Path) -> Footprint | None:
+    """What a network takes on a CPU; measured unless `cache` has it.
 
-    `input_shape` (F, T) is what the model is made for, with T = 0 for whole utterances, of which the longest has
-    `longest` frames.
+    None on a GPU, and for one that fails: its fit will say why.
     """
+    if built.compute.device != "cpu":
+        return None
     about = [
-        VERSION, model_code_sha256(cls), dict(arguments), recipe.window is None, input_shape, longest, n_classes,
-        asdict(compute), torch.__version__,
+        VERSION, model_code_sha256(built.cls), dict(built.arguments), built.whole, built.input_shape, built.frames,
+        built.n_classes, asdict(built.compute), torch.__version__,
     ]  # fmt: skip
     key = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
     path = cache / "footprints" / f"{key}.json"
     found = _measured(path)
     if found is None:
         try:
-            found = measure(cls, arguments, recipe, input_shape, longest, n_classes, compute)
+            found = measure(built)
         except SertbenchError:
             raise
         except Exception:  # noqa: BLE001 - whatever a plug-in may raise
@@ -182,21 +188,13 @@ def footprint(
     return found
 
 
-def measure(
-    cls: type[NeuralModel],
-    arguments: Mapping[str, Any],
-    recipe: Recipe,
-    input_shape: tuple[int, int],
-    longest: int,
-    n_classes: int,
-    compute: Compute,
-) -> Footprint:
+def measure(built: Built) -> Footprint:
     """As `footprint`, measured now: steps of two and of three items, and a prediction of two. Leaves random numbers."""
-    F = input_shape[0]
-    T = input_shape[1] or min(longest, max(1, LARGEST // F))
+    F, n_classes, compute = built.input_shape[0], built.n_classes, built.compute
+    T = built.input_shape[1] or min(built.frames, max(1, LARGEST // F))
     with own_random_state("cpu"):
-        model = cls(input_shape, n_classes, **arguments)
-        network = Network(model, Normaliser(None, None), recipe.window is None)
+        model = built.cls(built.input_shape, n_classes, **built.arguments)
+        network = Network(model, Normaliser(None, None), built.whole)
 
         def step(items: int) -> int:
             """Bytes of a step. Gradients are there before it, so what is counted grows with the items alone."""
@@ -217,7 +215,7 @@ def measure(
     batch = np.dtype(np.float32).itemsize * F * T
     _, n_trained = parameters(network)
     weights = sum(t.numel() * t.element_size() for t in (*network.parameters(), *network.buffers()))
-    scale = longest / T
+    scale = built.frames / T
     return Footprint(
         weights,
         4 * n_trained,

@@ -18,16 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from sertbench.crossval import collect, cross_validate, features, fit_task, seconds_of
+from sertbench.crossval import collect, cross_validate
 from sertbench.executors import Runner, ended_with
 from sertbench.fits import predict_every_epoch
+from sertbench.fold_tasks import features, fit_task, prediction_task
 from sertbench.model import Choice, Estimator
 from sertbench.plan import Plan
 from sertbench.progress import Display
 from sertbench.protocol_rules import RANDOM10
 from sertbench.results import figures
 from sertbench.scores import score
-from sertbench.tasks import PredictionTask
 
 
 def measure(plan: Plan, run: Mapping[str, Any], runner: Runner, display: Display) -> dict[str, float]:
@@ -63,8 +63,8 @@ def best_test_epoch(plan: Plan, run: Mapping[str, Any], runner: Runner, display:
         k, seed = job
         fold = plan.split.folds[k]
         test = np.asarray(fold.test)
-        fit = fit_task(plan, fold, store, dict(run["frozen"][k]["choice"]), seed, ())
-        task = PredictionTask(fit, test, (), seconds_of(plan, test))
+        fit = fit_task(plan, fold, store, dict(run["frozen"][k]["choice"]), seed)
+        task = prediction_task(plan, fit, test)
         every = runner.run(predict_every_epoch, task, f"fold {fold.name}, seed {seed}")
         by_epoch = [score(targets[test], p.argmax(1), fit.n_classes).uar for p in every]
         return max(by_epoch), by_epoch[run["frozen"][k]["epochs"][str(seed)] - 1]

@@ -25,6 +25,7 @@ from sertbench import (
     gate,
     plugins,
     pretrained,
+    search_space,
     tuning,
     utterance_features,
 )
@@ -112,7 +113,7 @@ def make(config: RunConfig, display: Display) -> Plan:
 def refuse_unready(config: RunConfig, model: LoadedModel) -> None:
     """Whatever can be wrong with a model's options is said before a corpus is read."""
     if config.trials:
-        tuning.published(model.cls)
+        search_space.published(model.cls)
     recipe, _ = model.cls.recipe.with_choice(base(config, model))
     utterance_features.versions(recipe.features)
     with_checkpoint(recipe, {}, Compute.resolve(config.device, config.precision).device)

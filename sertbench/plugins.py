@@ -13,14 +13,13 @@ import importlib.metadata
 import importlib.util
 import inspect
 import sys
-import traceback
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
-from sertbench import plugin_text
+from sertbench import plugin_import, plugin_text
 from sertbench.errors import PluginError, unknown
 
 if TYPE_CHECKING:
@@ -263,52 +262,13 @@ def _import(source: Source) -> ModuleType:
     """Import the plug-in; whatever goes wrong in it becomes one sentence with its line."""
     try:
         if source.local and source.path:
-            return _run(source.module, source.path)
+            return plugin_import.run(source.module, source.path)
         return importlib.import_module(source.module)
     except (Exception, SystemExit) as error:
         if isinstance(error, ImportError) and source.local and source.path:
-            _refuse_helper(source.path, error)
-        raise PluginError(f"{_WORD[source.kind]} {source.name!r} cannot be loaded: {_blame(source, error)}") from error
-
-
-def _refuse_helper(file: Path, error: ImportError) -> None:
-    """PluginError for a module that is missing although it lies beside the file that imports it."""
-    module = (error.name or "").partition(".")[0]
-    beside = (file.parent / f"{module}.py").is_file() or (file.parent / module / "__init__.py").is_file()
-    if "relative import" in str(error) or (isinstance(error, ModuleNotFoundError) and beside):
-        raise PluginError(
-            f"{file} imports {module or 'a module'!r} from beside it ({error}): a plug-in that is given by its path is "
-            "one file. Put the code into it, make both an installed package (docs/add-a-model.md), or import without "
-            f"dots and put the folder on Python's path: PYTHONPATH={file.parent}"
-        ) from error
-
-
-def _run(name: str, path: Path) -> ModuleType:
-    """Execute a file as module `name`, once per content; no __pycache__ is left beside somebody's file."""
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None, "find() accepts .py files only"
-    module = importlib.util.module_from_spec(spec)
-    code = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
-    sys.modules[name] = module  # before it runs: a dataclass looks its own module up
-    try:
-        exec(code, module.__dict__)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def _blame(source: Source, error: BaseException) -> str:
-    """Where in the plug-in an error arose, and what it says."""
-    file = str(source.path)
-    text = f"{type(error).__name__}: {error}"
-    if isinstance(error, SyntaxError) and error.filename == file:
-        line, text = error.lineno, f"{type(error).__name__}: {error.msg}"
-    else:
-        line = next((f.lineno for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == file), None)
-    return f"{file}, line {line}: {text}" if line else f"{_place(source)}: {text}"
+            plugin_import.refuse_helper(source.path, error)
+        blamed = plugin_import.blame(source.path, _place(source), error)
+        raise PluginError(f"{_WORD[source.kind]} {source.name!r} cannot be loaded: {blamed}") from error
 
 
 def _place(source: Source) -> str:

@@ -1,21 +1,13 @@
-"""What a run shows: live bars on a terminal, plain lines elsewhere, and always the same lines in a log file.
-
-Beside the log, `fits.jsonl` gets a line whenever a fit begins, ends or fails: `sertbench status` reads it. And
-`progress.jsonl`, for programs and for `sertbench watch`, has one JSON object per line with `time` (seconds since 1970)
-and `event`: "start" (fits), "epoch" (tag, epoch, most, loss, val_uar, rate), "fit" (tag, done, fits, val_uar, seconds,
-pruned, reused), "stage" (what, total) or "end". `rate` is training utterances per second.
-"""
+"""What a run shows: live bars on a terminal, plain lines elsewhere, and the same lines in its log (see `run_log`)."""
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,15 +16,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from sertbench import scalars
+from sertbench.run_log import RunLog
 
 if TYPE_CHECKING:
     from sertbench.fits import FitRecord
-    from sertbench.scalars import ScalarLog
     from sertbench.stopwatch import Stopwatch
-
-JOURNAL = "fits.jsonl"
-EVENTS = "progress.jsonl"
 
 
 def duration(seconds: float) -> str:
@@ -54,15 +42,6 @@ class Timed:
     tag: str
     slots: int  #    how many ran side by side
     watch: Stopwatch
-
-
-def file_name(tag: str) -> str:
-    """A fit's tag as the name of a file.
-
-    >>> file_name("fold 1, seed 0"), file_name("fold a/b, trial 3")
-    ('fold-1-seed-0', 'fold-a_b-trial-3')
-    """
-    return tag.replace(", ", "-").replace(" ", "-").replace("/", "_")
 
 
 @dataclass
@@ -104,10 +83,7 @@ class Display:
         self.live = console.is_terminal and not quiet  # decided once
         self.name = name
         self._screen = screen or Screen(console, profile)
-        self._folder: Path | None = None
-        self._journals = True
-        self._sizes: Mapping[str, int] = {}
-        self._scalars: ScalarLog | None = None
+        self._log = RunLog()
 
     def child(self, name: str) -> Display:
         """A display for one run of several on the same screen: its lines begin with its name."""
@@ -116,7 +92,7 @@ class Display:
     def aside(self) -> Display:
         """A display with the same log for fits that are not the run's own (see optimism): `status` leaves them out."""
         same = self.child(self.name)
-        same._folder, same._journals = self._folder, False
+        same._log = RunLog(self._log.folder, journals=False)
         return same
 
     @property
@@ -131,22 +107,16 @@ class Display:
 
     def spent(self, tag: str, slots: int, watch: Stopwatch) -> None:
         """A fit or prediction has come back from where it ran."""
-        if self._folder is not None:
-            self._screen.timed.append(Timed(self._folder, tag, slots, watch))
+        if self._log.folder is not None:
+            self._screen.timed.append(Timed(self._log.folder, tag, slots, watch))
 
     def log_to(self, folder: Path) -> None:
-        """Also append every line to `log.txt` and every event to the journals in this folder from now on."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
-        for path in (folder / "log.txt", folder / JOURNAL, folder / EVENTS):
-            if path.exists() and not path.read_bytes().endswith(b"\n"):  # a killed process tore its last line
-                self._append(path.name, "")
-        if self.tensorboard:
-            self._scalars = scalars.ScalarLog(folder)
+        """Also append every line and every event to the files of the run in this folder from now on."""
+        self._log = RunLog(folder, tensorboard=self.tensorboard)
 
     def expect(self, sizes: Mapping[str, int]) -> None:
         """How many utterances an epoch of each fold has, by the first part of its fits' tags; for the speed."""
-        self._sizes = sizes
+        self._log.expect(sizes)
 
     def say(self, text: str, style: str | None = None, *, urgent: bool = False) -> None:
         """One line, on the screen and in the log; a quiet screen shows only urgent ones."""
@@ -154,29 +124,11 @@ class Display:
             shown = f"{self.name}: {text}" if self.name else text
             if urgent or not self.quiet:
                 self.console.print(shown, style=style, highlight=False, markup=False)
-            self._append("log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}")
+            self._log.line(text)
 
-    def emit(self, event: str, **values: object) -> None:
-        """One line of progress.jsonl, if there is a log."""
-        if event == "end" and self._scalars is not None:
-            self._scalars.close()
-        if self._journals:
-            line = {"time": round(time.time(), 2), "event": event, **values}
-            with self._screen.lock:
-                self._append(EVENTS, json.dumps(line))
-
-    def _append(self, name: str, line: str) -> None:
-        """Add a line to a file of the run. A disk that is too full for it will be said by what matters more."""
-        if self._folder is not None:
-            with suppress(OSError), (self._folder / name).open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
-
-    def _note(self, state: str, fit: str = "", **more: Any) -> None:
-        """A line of the journal."""
-        if self._journals:
-            line = {"state": state, "at": round(time.time(), 1), "fit": fit, **more}
-            with self._screen.lock:
-                self._append(JOURNAL, json.dumps(line))
+    def ended(self) -> None:
+        """The run is over."""
+        self._log.emit("end")
 
     @contextmanager
     def stage(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
@@ -195,7 +147,7 @@ class Display:
 
                 yield advance
         seconds = time.monotonic() - started
-        self.emit("stage", what=what, total=total)
+        self._log.emit("stage", what=what, total=total)
         if seconds > 1:
             self.say(f"{what}: {total} in {duration(seconds)}")
 
@@ -232,22 +184,18 @@ class Display:
     @contextmanager
     def fits(self, total: int) -> Iterator[None]:
         """All fits of this run."""
-        self._note("plan", fits=total, pid=os.getpid(), host=socket.gethostname())
-        self.emit("start", fits=total)
+        self._log.note("plan", fits=total, pid=os.getpid(), host=socket.gethostname())
+        self._log.emit("start", fits=total)
         with self.counting(total):
             yield
 
     def begun(self, tag: str) -> None:
         """A fit has found a place to run."""
-        self._note("begun", tag)
+        self._log.note("begun", tag)
 
     def epoch(self, tag: str, event: Any, most: int) -> None:
         """An epoch of a fit has ended."""
-        size = self._sizes.get(tag.split(",")[0])
-        rate = round(size / event.seconds, 1) if size and event.seconds > 0 else None
-        if self._scalars is not None:
-            self._scalars.epoch(file_name(tag), event, rate)
-        self.emit("epoch", tag=tag, epoch=event.epoch, most=most, loss=event.loss, val_uar=event.val_uar, rate=rate)
+        rate = self._log.epoch(tag, event, most)
         screen = self._screen
         with screen.lock:
             if screen.bars is None:
@@ -262,32 +210,23 @@ class Display:
 
     def fitted(self, tag: str, record: FitRecord) -> None:
         """A fit has ended, was pruned, or was there already."""
-        if self._scalars is not None:
-            self._scalars.fitted(file_name(tag), record, self._sizes.get(tag.split(",")[0]))
+        self._log.fitted(tag, record)
         state = "was done already" if record.reused else f"in {duration(record.seconds)}"
         kept = f"epoch {record.best_epoch} of {len(record.history)}" if record.history else f"step {record.best_epoch}"
         pruned = f", pruned after epoch {len(record.history)}" if record.pruned else ""
         note = f" ({record.note})" if record.note else ""
-        self._note("done", tag, seconds=round(record.seconds, 1), reused=record.reused, pruned=record.pruned)
         done, fits = self._count(
             tag,
             f"val UAR {100 * record.val_uar:.1f} at {kept}{pruned}, {state}{note}",
         )
-        self.emit(
+        self._log.emit(
             "fit", tag=tag, done=done, fits=fits, val_uar=record.val_uar, seconds=round(record.seconds, 2),
             pruned=record.pruned, reused=record.reused,
         )  # fmt: skip
 
     def failed(self, tag: str, error: Exception) -> None:
         """A fit has failed: its reason in a sentence, and the traceback in a file of its own."""
-        where = ""
-        if self._folder is not None:
-            log = self._folder / "failures" / f"{file_name(tag)}.log"
-            with suppress(OSError):
-                log.parent.mkdir(exist_ok=True)
-                log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-                where = str(log)
-        self._note("failed", tag, reason=str(error), log=where)
+        where = self._log.failed(tag, error)
         self._count(tag, f"failed: {error}{f' (log: {where})' if where else ''}")
 
     def _count(self, tag: str, text: str) -> tuple[int, int]:

@@ -18,8 +18,8 @@ from sertbench import bundle, executors, files, replay_plan, replication
 from sertbench.board_rows import Row
 from sertbench.bundles import REPLAYS
 from sertbench.claim import Claim
-from sertbench.crossval import features, fit_task, seconds_of
 from sertbench.feature_store import FeatureStore
+from sertbench.fold_tasks import features, fit_task, prediction_task
 from sertbench.model import Estimator
 from sertbench.progress import Display
 from sertbench.protocols import Fold, Split
@@ -28,7 +28,7 @@ from sertbench.replay_cost import describe
 from sertbench.replay_fits import EveryEpoch, identity_of, predicted_by, run_every_epoch
 from sertbench.replay_plan import ReplayPlan, Setting, folds_of
 from sertbench.replay_record import save
-from sertbench.tasks import PredictionTask, blinded
+from sertbench.tasks import PredictionTask
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +136,5 @@ def task_of(job: Job) -> PredictionTask:
     rest = tuple(int(i) for i in positions)
     part = fold if issubclass(plan.model.cls, Estimator) else Fold("", fold.train, rest, rest)
     plan = replace(plan, split=Split("replay", plan.split.ids, (replace(part, name="1"),)))
-    blind = tuple(blinded(plan.manifest.utterances[i]) for i in positions)
-    fit = fit_task(plan, plan.split.folds[0], job.store, {}, job.seed, ())
-    return PredictionTask(fit, positions, blind, seconds_of(plan, positions))
+    fit = fit_task(plan, plan.split.folds[0], job.store, {}, job.seed)
+    return prediction_task(plan, fit, positions)

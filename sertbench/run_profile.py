@@ -27,8 +27,8 @@ MODEL = {
     "backward": "backward passes",
     "optimiser": "steps of the optimiser",
     "replay": "training steps replayed from a recording, on a GPU",
-    "evaluation": "forward passes on validation and test parts",
-    "estimator": "fits and predictions of a model that is not trained in epochs",
+    "evaluation": "predictions of validation and test parts",
+    "estimator": "fits of a model that is not trained in epochs",
 }
 FITS = {
     "batches": "reading, standardising and mixing batches",

@@ -19,7 +19,7 @@ from typing import Any
 from sertbench import files
 from sertbench.config import RunConfig
 from sertbench.errors import BusyError, StoppedError, StorageError
-from sertbench.progress import JOURNAL
+from sertbench.run_log import JOURNAL
 
 # What says where a run is done and written, not what is run.
 _ELSEWHERE = ("runs", "leaderboards", "workers", "executor", "scheduler", "slurm", "wait", "optimism")

@@ -1,7 +1,7 @@
 """One disturbance of one fold's test part, predicted by the fold's own fits: what `stress` sends to a worker.
 
-Nothing is trained: networks and estimators are loaded. Only an estimator that was not stored, by an older run or
-because it cannot be stored as arrays, is fitted again on the same undisturbed training part. Features are computed as
+Nothing is trained: networks and estimators are loaded, and an estimator that was not stored is fitted again on the same
+undisturbed training part (see `estimators`). Features are computed as
 for the run, from the disturbed waveforms, and normalised with the fit's own statistics.
 """
 
@@ -12,19 +12,20 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from sertbench import audio, estimator_state
+from sertbench import audio
 from sertbench.corpus import Utterance
 from sertbench.disturbances import disturb, generator
-from sertbench.errors import StorageError
+from sertbench.estimators import examples, fitted_estimator
 from sertbench.executors import Report
 from sertbench.feature_cache import store_of_waves
 from sertbench.feature_store import FeatureStore
-from sertbench.fitting import examples, fit_estimator, saved_network
+from sertbench.fitting import saved_network
 from sertbench.guard import blaming
 from sertbench.model import Estimator
 from sertbench.resources import with_less_memory
@@ -57,7 +58,6 @@ class StressTask:
 
 def run_cell(task: StressTask, report: Report) -> dict[int, np.ndarray]:
     """Class probabilities of the disturbed test utterances, (n, n_classes) float32, by seed."""
-    del report
     torch.set_num_threads(1)
     _, recipe, _ = next(iter(task.fits.values())).resolve()
     assert recipe.features is not None
@@ -73,7 +73,7 @@ def run_cell(task: StressTask, report: Report) -> dict[int, np.ndarray]:
     # One thread, as features are always computed: a sum depends on how many threads share it.
     with tempfile.TemporaryDirectory(dir=task.scratch) as folder, threadpool_limits(1):
         store = store_of_waves(Path(folder), waves(), recipe.features, recipe.window, recipe.hop)
-        return {seed: predicted(task, fit, store, stretched) for seed, fit in task.fits.items()}
+        return {seed: predicted(task, fit, store, stretched, report) for seed, fit in task.fits.items()}
 
 
 def disturbed_wave(task: StressTask, i: int, wave: Wave) -> Wave:
@@ -93,13 +93,13 @@ def disturbed_wave(task: StressTask, i: int, wave: Wave) -> Wave:
     return disturb(cell.kind, cell.strength, wave, rng, speech, recording)
 
 
-def predicted(task: StressTask, fit: FitTask, store: FeatureStore, stretched: np.ndarray) -> np.ndarray:
+def predicted(task: StressTask, fit: FitTask, store: FeatureStore, stretched: np.ndarray, report: Report) -> np.ndarray:
     """Probabilities by one fit; `store` holds the test utterances alone, in the task's order."""
-    cls, recipe, _ = fit.resolve()
+    cls, recipe, arguments = fit.resolve()
     everything = np.arange(len(task.paths))
     with blaming(fit.model):
         if issubclass(cls, Estimator):
-            estimator = fitted_estimator(fit, cls)
+            estimator = kept_estimator(fit, cls, arguments, report)
             test = replace(fit, store=store, utterances=task.utterances, seconds=task.seconds * stretched)
             found = estimator.predict_proba(examples(test, everything, 0, None))
             return np.asarray(found, dtype=np.float32)
@@ -112,25 +112,11 @@ def predicted(task: StressTask, fit: FitTask, store: FeatureStore, stretched: np
         return with_less_memory(predict_all, PREDICT_BATCH[fit.compute.device])[0]
 
 
-def stored_estimator(fit: FitTask) -> Path:
-    """Where the estimator of a fit is stored, if it is."""
-    return fit.folder / fit.identity() / estimator_state.FILE
-
-
-def fitted_estimator(fit: FitTask, cls: type[Estimator]) -> Estimator:
-    """The estimator of a fit; the last few are kept. StorageError for one that is stored and damaged."""
+def kept_estimator(fit: FitTask, cls: type[Estimator], arguments: dict[str, Any], report: Report) -> Estimator:
+    """The estimator of a fit; a worker keeps the last few."""
     identity = fit.identity()
     if identity not in _fitted:
-        path, arguments = stored_estimator(fit), fit.resolve()[2]
-        if path.exists():
-            try:
-                state = estimator_state.load(path)
-                made = estimator_state.restore(cls(fit.n_classes, fit.seed, **arguments), state)
-            except StorageError as error:
-                raise StorageError(f"{error}. Delete {path}, and it is fitted again") from error
-        else:
-            made = fit_estimator(fit, cls, arguments)[0]
-        _fitted[identity] = made
+        _fitted[identity] = fitted_estimator(fit, cls, arguments, report)
         if len(_fitted) > KEPT:
             _fitted.popitem(last=False)
     return _fitted[identity]

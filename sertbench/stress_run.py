@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 
 from sertbench import bundle, fits, plan
-from sertbench.crossval import features, fit_task, seconds_of
 from sertbench.errors import BundleError, ConfigError
+from sertbench.estimators import stored_at
+from sertbench.fold_tasks import features, fit_task, seconds_of
 from sertbench.model import Estimator
 from sertbench.plan import Plan
 from sertbench.pretrained_spec import Pretrained
 from sertbench.progress import Display
 from sertbench.protocols import Fold
 from sertbench.results import Predictions
-from sertbench.stress_cell import StressTask, stored_estimator
+from sertbench.stress_cell import StressTask
 from sertbench.stress_kinds import CLEAN
 from sertbench.tasks import FitTask, blinded
 
@@ -41,7 +42,7 @@ class OpenRun:
         lacking = 0
         if issubclass(self.plan.model.cls, Estimator):
             found = [fit for by_seed in self.fits.values() for fit in by_seed.values()]
-            lacking = sum(not stored_estimator(fit).exists() for fit in found)
+            lacking = sum(not stored_at(fit).exists() for fit in found)
         if not lacking:
             return "nothing is trained"
         return f"{lacking} were not stored and are fitted again on the same data, which changes no prediction"
@@ -99,7 +100,7 @@ def _reopened(folder: Path, run: Mapping[str, Any], data: str | None, display: D
         name = frozen["fold"]
         tasks[name] = {}
         for seed in published.seeds:
-            task = fit_task(made, folds[name], store, dict(frozen["choice"]), seed, ())
+            task = fit_task(made, folds[name], store, dict(frozen["choice"]), seed)
             if made.protocol.refit:
                 task = replace(task, refit_epochs=frozen["epochs"][str(seed)])
             refuse_other_fit(folder, task, frozen["fits"][str(seed)])

@@ -44,6 +44,9 @@ class FitTask:
     stop_below: tuple[float, ...] = ()  # see training.train; a pruned fit is not published
     normalise_by: np.ndarray | None = None  # group of each utterance of the manifest (see groupnorm); never in a run
     refit_epochs: int | None = None  #  if given: train on training and validation part for so many epochs
+    # False: a trial, or a fit that only finds the epochs of its refit. Such a fit stores no estimator: a support vector
+    # machine holds its training part, and there are many more of them than of final fits.
+    predicts: bool = True
 
     def resolve(self) -> tuple[type[NeuralModel] | type[Estimator], Recipe, dict[str, Any]]:
         """The model class, the recipe with the choice applied, and what departs from the constructor's defaults."""

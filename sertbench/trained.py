@@ -216,10 +216,7 @@ def stored(place: Path, identity: str, cls: Model, folder: Path) -> tuple[Mappin
                 f"{path} is missing: the fit is of an older sertbench, or of a model that cannot be stored as arrays "
                 f"({cls.__name__}). {again}"
             )
-        try:
-            return {}, estimator_state.load(path)
-        except StorageError as error:
-            raise BundleError(f"{error}. {again}") from error
+        return {}, estimator_state.load(path)
     weights: dict[str, Tensor] = torch.load(place / identity / "weights.pt", weights_only=True, map_location="cpu")
     return weights, None
 

@@ -10,22 +10,20 @@ out before a batch starts, so a worker needs nobody to ask.
 from __future__ import annotations
 
 import hashlib
-import inspect
-import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from sertbench.errors import PluginError, SertbenchError, TrainingError, WorkerError, few
+from sertbench.errors import SertbenchError, TrainingError, WorkerError
 from sertbench.fits import FitRecord
-from sertbench.model import Choice, Model, hyperparameters
+from sertbench.model import Choice, Model
+from sertbench.search_space import draw, published
+from sertbench.study_journal import mark, open_study
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -34,7 +32,6 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 TUNING_VERSION = 2  # raised whenever the same scores give other choices
 BATCH = 4  #          trials that are asked together, whatever the number of workers: it is part of the method
-MARK = "sertbench:batches"  # an attribute of the study, written after each whole batch
 STARTUP_TRIALS = 4  # trials before the sampler models the scores and before anything is pruned
 FINALIST_SHARE = 3  # one trial in three is a finalist, at most
 MOST_FINALISTS = 3
@@ -97,50 +94,8 @@ def tune(cls: Model, fold: str, path: Path, n_trials: int, warm_up: int, evaluat
                 return Tuned({}, "fixed", (), ())
         if asked:
             run_batch(study, asked, choices, thresholds(study.trials[:start], warm_up), evaluate)
-            study.set_user_attr(MARK, numbers.stop)
+            mark(study, numbers.stop)
     return choose(study, choices, evaluate)
-
-
-def open_study(path: Path, name: str) -> Study:
-    """The study of a journal: begun, or as a killed run left it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cut_back(path)
-
-    def study() -> Study:
-        return optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(path))),
-            study_name=name,
-            direction="maximize",
-            load_if_exists=True,
-            pruner=optuna.pruners.NopPruner(),
-        )
-
-    try:
-        return study()
-    except (ValueError, KeyError, TypeError):  # damaged; what its trials came to lies with the fits
-        path.replace(path.with_suffix(".damaged"))
-        return study()
-
-
-def cut_back(path: Path) -> None:
-    """Cut a journal back to the end of its last whole batch, and remove the lock of a killed process.
-
-    A batch depends on the batches before it alone, so it is asked for again as it was. A trial of which only a part was
-    written could not be: a sampler does not draw again what the journal holds, and would go on with other numbers.
-    """
-    for lock in path.parent.glob(f"{path.name}.lock*"):
-        lock.unlink(missing_ok=True)
-    if not path.exists():
-        return
-    size = whole = 0
-    for line in path.read_bytes().splitlines(keepends=True):
-        size += len(line)
-        if MARK.encode() in line and line.endswith(b"\n"):
-            whole = size
-    if whole == 0:
-        path.unlink()
-    elif whole < path.stat().st_size:
-        os.truncate(path, whole)
 
 
 def sampler(seed: int) -> optuna.samplers.TPESampler:
@@ -156,43 +111,6 @@ def sampler(seed: int) -> optuna.samplers.TPESampler:
         group=False,
         constant_liar=True,
     )
-
-
-def draw(cls: Model, trial: optuna.trial.BaseTrial) -> Choice:
-    """What the search space makes of a trial. PluginError for whatever goes wrong in it."""
-    try:
-        choice = cls.search_space(trial)
-    except Exception as error:
-        raise PluginError(f"{cls.__name__}.search_space fails: {type(error).__name__}: {error}") from error
-    if not isinstance(choice, dict):
-        raise PluginError(f"{cls.__name__}.search_space gives {choice!r}: return a dict, {{}} for nothing to tune")
-    return choice
-
-
-def published(cls: Model) -> Choice:
-    """The published value of everything that a search space could name: recipe fields and constructor defaults.
-
-    Trial 0 is made of these. PluginError for one that a categorical range of the search space lacks: it could not be.
-    """
-    values = {f.name: getattr(cls.recipe, f.name) for f in fields(cls.recipe)}
-    values |= {k: v for k, v in hyperparameters(cls).items() if v is not inspect.Parameter.empty}
-    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
-    choice = draw(cls, trial)
-    reachable: Choice = {}
-    for name, value in values.items():
-        range_ = trial.distributions.get(name)
-        if isinstance(range_, optuna.distributions.CategoricalDistribution):
-            if value in range_.choices:
-                reachable[name] = value
-            elif choice.get(name) == trial.params[name]:  # else the plug-in makes something else of the draw
-                raise PluginError(
-                    f"{cls.__name__}: the search space cannot draw the published {name} = {value!r}, only "
-                    f"{few(map(repr, range_.choices))}. Add it to suggest_categorical({name!r}, ...), so that tuning "
-                    "starts from the paper's setting; or run the recipe as it is with --trials 0"
-                )
-        elif isinstance(value, (bool, int, float)) or (range_ is None and isinstance(value, str)):
-            reachable[name] = value
-    return reachable
 
 
 def run_batch(

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from sertbench.bundle import is_file_name
 from sertbench.errors import ConfigError, few
-from sertbench.progress import EVENTS, duration
+from sertbench.progress import duration
+from sertbench.run_log import EVENTS
 
 SILENT = 120.0  # seconds without an event after which a watcher says so
 

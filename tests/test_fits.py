@@ -133,6 +133,14 @@ class Centroids(Estimator):
         return shares / shares.sum(1, keepdims=True)
 '''
 
+COUNTED = """
+    def fit(self, train, val):
+        from pathlib import Path
+
+        with Path(__file__).with_suffix(".made").open("a") as made:
+            made.write("x")
+"""
+
 TRAIN, VAL, TEST = np.arange(6), np.arange(6, 10), np.arange(10, 13)
 
 
@@ -521,6 +529,53 @@ def test_an_estimator_is_stored_like_any_fit(task):
     assert replace(again, reused=False) == first
 
 
+def predicted(task: FitTask, report=silent) -> np.ndarray:
+    """Probabilities of the test part, not those that were kept beside the fit."""
+    for kept in (task.folder / task.identity()).glob("test-*.npz"):
+        kept.unlink()
+    return run_prediction(PredictionTask(task, TEST, (Utterance("", Path(), "", "s"),) * 3, np.ones(3)), report)[0]
+
+
+def test_a_final_fit_publishes_its_estimator_and_predicts_without_another_fit(task):
+    counting = CENTROIDS.replace("    def fit(self, train, val):\n", COUNTED)
+    record = run_fit(task(counting), silent)
+
+    assert content(task().folder / record.identity) == ["estimator.npz", "fit.json", "weights.pt"]
+    predicted(task(counting))
+    predicted(task(counting))
+    assert times_made(task(counting)) == 1
+
+
+def test_a_trial_stores_no_estimator_and_the_final_fit_that_takes_it_does(task):
+    counting = CENTROIDS.replace("    def fit(self, train, val):\n", COUNTED)
+    trial, final = task(counting, predicts=False), task(counting)
+    record = run_fit(trial, silent)
+
+    assert content(trial.folder / record.identity) == ["fit.json", "weights.pt"]
+    assert run_fit(final, silent).reused
+    first = predicted(final)
+    assert "estimator.npz" in content(final.folder / record.identity)
+    assert predicted(final).tobytes() == first.tobytes()
+    assert times_made(final) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "instead"),
+    [
+        ("self.scale = scale", "self.scale, self.helper = scale, object()"),
+        ("recipe = Recipe()", "recipe, __slots__ = Recipe(), ('means',)"),
+    ],
+    ids=["an object of an unknown class", "a slot, which no state holds"],
+)
+def test_an_estimator_that_cannot_be_stored_is_fitted_again_and_predicts_the_same(task, line, instead):
+    unstorable = CENTROIDS.replace(line, instead)
+    record = run_fit(task(unstorable), silent)
+
+    assert content(task().folder / record.identity) == ["fit.json", "weights.pt"]
+    assert predicted(task(unstorable)).tobytes() == predicted(task(CENTROIDS)).tobytes()
+    assert "estimator.npz" not in content(task().folder / record.identity)
+
+
 def test_an_estimator_gets_its_arguments_from_the_choice(task):
     blind = tuple(Utterance("", Path(), "", "s") for _ in TEST)
     hard, soft = (
@@ -603,13 +658,34 @@ def test_a_damaged_fit_is_fitted_again_and_says_so(task, damage, said):
     assert run_fit(task(), silent).reused
 
 
+def test_a_damaged_estimator_is_fitted_again_and_says_so(task):
+    first = run_fit(task(CENTROIDS), silent)
+    expected, path = predicted(task(CENTROIDS)), task().folder / first.identity / "estimator.npz"
+    whole = path.read_bytes()
+
+    path.write_bytes(whole[: len(whole) // 2])
+    again = run_fit(task(CENTROIDS), silent)
+    assert not again.reused
+    assert "estimator.npz holds no fitted estimator" in again.note
+    assert "fitted again" in again.note
+    assert path.read_bytes() == whole
+
+    said: list[str] = []
+    for damage in (b"", whole[:200]):  # when the fit was found whole a moment ago
+        path.write_bytes(damage)
+        assert predicted(task(CENTROIDS), said.append).tobytes() == expected.tobytes()
+        assert path.read_bytes() == whole
+    assert len(said) == 2
+    assert all(f"{path} was damaged, so the estimator is fitted again" in line for line in said)
+
+
 def test_a_prediction_is_kept_and_a_damaged_one_is_made_again(task, monkeypatch):
     record = run_fit(task(), silent)
     test = PredictionTask(task(), TEST, (), np.ones(3))
     first, _ = run_prediction(test, silent)
     made = []
     plain = fits.predict_test
-    monkeypatch.setattr(fits, "predict_test", lambda task: made.append(1) or plain(task))
+    monkeypatch.setattr(fits, "predict_test", lambda *given: made.append(1) or plain(*given))
 
     again, _ = run_prediction(test, silent)
     assert (made, again.tolist()) == ([], first.tolist())

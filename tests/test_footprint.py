@@ -18,6 +18,7 @@ from sertbench.errors import StoppedError
 from sertbench.footprint import (
     OWN,
     SLACK,
+    Built,
     Footprint,
     counted,
     counted_of_prediction,
@@ -52,7 +53,8 @@ class Linear(NeuralModel):
 
 def of(cache: Path, longest: int = 50, recipe: Recipe = RECIPE, **arguments) -> Footprint | None:
     shape = (20, longest if recipe.window else 0)
-    return footprint.footprint(Linear, arguments, recipe, shape, longest, 4, CPU, cache)
+    built = Built(Linear, arguments, recipe.window is None, shape, longest, 4, CPU)
+    return footprint.footprint(built, cache)
 
 
 def test_a_fit_needs_more_for_larger_batches_and_less_in_parts():
@@ -103,11 +105,11 @@ def test_weights_and_items_are_counted(tmp_path):
 
 def test_whole_utterances_count_as_long_as_the_longest_and_by_proportion_beyond_a_limit(tmp_path, monkeypatch):
     whole = replace(RECIPE, window=None, hop=None)
-    short, long = of(tmp_path, 100, whole), of(tmp_path, 1000, whole)
+    short, long = of(tmp_path, 128, whole), of(tmp_path, 1280, whole)
     assert 8 < long.item / short.item < 11
     monkeypatch.setattr(footprint, "LARGEST", 20 * 500)
     monkeypatch.setattr(footprint, "VERSION", 0)  # not from the cache
-    assert of(tmp_path, 1000, whole).item == pytest.approx(long.item, rel=0.1)
+    assert of(tmp_path, 1280, whole).item == pytest.approx(long.item, rel=0.1)
 
 
 def test_it_is_measured_once(tmp_path, monkeypatch):
@@ -183,7 +185,7 @@ checkpoint = checkpoints.Checkpoint(place / "checkpoint")
 for _ in train(network, recipe, Noise(F, T), part, part, 0, cpu, (), checkpoint):
     pass
 done.set()
-size = footprint.footprint(cls, {}, recipe, shape, T, 4, cpu, place)
+size = footprint.footprint(footprint.Built(cls, {}, recipe.window is None, shape, T, 4, cpu), place)
 asked = footprint.of_network(size, recipe, 1, name)
 print(json.dumps([asked.least / 1e6, asked.size / 1e6, (most - before) / 1e6]))
 """

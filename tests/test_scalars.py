@@ -56,7 +56,7 @@ def test_a_fit_has_its_curves_in_a_folder_of_its_own(tmp_path: Path) -> None:
         for event in EPOCHS:
             told.epoch(TAG, event, 5)
         told.fitted(TAG, record(EPOCHS))
-    told.emit("end")
+    told.ended()
     found = curves(tmp_path)
     assert found.keys() == NAMES
     assert found["loss/train"] == [(k, pytest.approx(2.0 / k, abs=1e-4)) for k in range(1, 6)]
@@ -69,17 +69,17 @@ def test_a_resumed_fit_doubles_no_point(tmp_path: Path) -> None:
     first = display(tmp_path)
     for event in EPOCHS[:4]:
         first.epoch(TAG, event, 5)
-    first.emit("end")  # the process dies; its last checkpoint was after epoch 2
+    first.ended()  # the process dies; its last checkpoint was after epoch 2
     second = display(tmp_path)
     for event in EPOCHS[2:4]:
         second.epoch(TAG, event, 5)
-    second.emit("end")
+    second.ended()
     assert [step for step, _ in curves(tmp_path)["loss/train"]] == [1, 2, 3, 4], "also while it is at work"
     third = display(tmp_path)
     with third.fits(1):
         third.epoch(TAG, EPOCHS[4], 5)
         third.fitted(TAG, record(EPOCHS))
-    third.emit("end")
+    third.ended()
     assert [step for step, _ in curves(tmp_path)["loss/train"]] == [1, 2, 3, 4, 5]
     assert len(list((tmp_path / "tensorboard/fold-a_b-seed-0").iterdir())) == 1
 
@@ -91,7 +91,7 @@ def test_a_fit_that_begins_anew_leaves_nothing_of_its_first_try(tmp_path: Path) 
         for event in (*EPOCHS, *EPOCHS[:2]):  # no memory: again, with half the batch at a time
             told.epoch(TAG, event, 5)
         told.fitted(TAG, record(EPOCHS[:2]))
-    told.emit("end")
+    told.ended()
     assert [step for step, _ in curves(tmp_path)["uar/val"]] == [1, 2]
 
 
@@ -101,7 +101,7 @@ def test_a_fit_that_was_done_already_is_written_from_its_record_once(tmp_path: P
         told = display(tmp_path)
         with told.fits(1):
             told.fitted(TAG, record(EPOCHS, reused=True))
-        told.emit("end")
+        told.ended()
     found = curves(tmp_path)
     assert found.keys() == NAMES
     assert [step for step, _ in found["loss/val"]] == [1, 2, 3, 4, 5]

@@ -276,11 +276,11 @@ def test_a_torn_board_is_rebuilt_from_the_bundles(place):
 def test_a_cache_that_vanishes_during_a_run_is_said_in_words_and_built_again(place, corpus, monkeypatch, capsys):
     import shutil
 
-    from sertbench import crossval
+    from sertbench import crossval, fold_tasks
 
     own = place / "cache"
     monkeypatch.setenv("SERTBENCH_CACHE", str(own))
-    plain = crossval.features
+    plain = fold_tasks.features
 
     def vanishing(plan, display):
         store = plain(plan, display)

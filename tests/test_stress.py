@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 import soundfile
 
-from sertbench import files, run_details, stress_cell, stress_drawings, stress_kinds, stress_record
+from sertbench import estimators, files, run_details, stress_cell, stress_drawings, stress_kinds, stress_record
 from sertbench.cli import main
 from sertbench.errors import ConfigError
-from sertbench.fitting import fit_estimator
+from sertbench.estimators import fit_estimator
 from sertbench.results import Predictions
 from sertbench.scores import score
 from sertbench.statistics import jackknife
@@ -239,7 +239,7 @@ def test_a_stored_estimator_is_loaded_and_one_that_was_not_stored_is_fitted_agai
         )
         return " ".join(capsys.readouterr().out.split())
 
-    monkeypatch.setattr(stress_cell, "fit_estimator", fit)
+    monkeypatch.setattr(estimators, "fit_estimator", fit)
     assert "2 per fold; nothing is trained" in clean()
     assert fitted == []
 
@@ -248,12 +248,13 @@ def test_a_stored_estimator_is_loaded_and_one_that_was_not_stored_is_fitted_agai
     first.unlink()
     assert "1 were not stored and are fitted again on the same data" in clean()
     assert len(fitted) == 1
+    assert "nothing is trained" in clean()
 
     others[0].write_bytes(others[0].read_bytes()[:50])
-    monkeypatch.setattr(stress_cell, "_fitted", OrderedDict())
     shutil.rmtree(folder / "stress")
     said = refused(folder, capsys, "--kinds", "gain")
-    assert f"Delete {others[0]}, and it is fitted again" in said
+    assert f"{others[0].parent} was damaged (estimator.npz holds no fitted estimator)" in said
+    assert f"Delete {folder / 'run.json'} and run `sertbench run --config" in said
 
 
 def test_drawings_show_the_figures_of_all_kinds(made_bundle, tmp_path):

@@ -19,6 +19,7 @@ from optuna.trial import TrialState, create_trial
 from sertbench.errors import PluginError, SertbenchError, TrainingError, WorkerError
 from sertbench.fits import FitRecord, prune_in_hindsight
 from sertbench.model import NeuralModel, Recipe
+from sertbench.search_space import published
 from sertbench.training import EpochEnd
 from sertbench.tuning import (
     BATCH,
@@ -26,7 +27,6 @@ from sertbench.tuning import (
     MOST_FINALISTS,
     Tuned,
     n_finalists,
-    published,
     sampler,
     thresholds,
     tune,

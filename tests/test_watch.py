@@ -13,7 +13,8 @@ from sertbench import watch
 from sertbench.cli import main
 from sertbench.errors import ConfigError
 from sertbench.fits import FitRecord
-from sertbench.progress import EVENTS, Display
+from sertbench.progress import Display
+from sertbench.run_log import EVENTS
 from sertbench.training import EpochEnd
 
 
@@ -40,7 +41,7 @@ def tell(folder: Path, *, quiet: bool = False, terminal: bool = False, ends: boo
     except KeyboardInterrupt:
         pass
     if ends:
-        display.emit("end")
+        display.ended()
     display.say("careful", urgent=True)
     return display
 

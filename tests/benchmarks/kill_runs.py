@@ -78,6 +78,34 @@ class Mean(NeuralModel):
         return self.layers(x.mean(2))
 '''
 
+ESTIMATOR = '''
+from sklearn.linear_model import LogisticRegression
+
+from sertbench.feature_spec import log_mel
+from sertbench.model import Estimator, Recipe
+
+
+class Logistic(Estimator):
+    """Logistic regression on the statistics of the log-mel bands."""
+
+    paper = "none"
+    recipe = Recipe(features=log_mel(16))
+
+    def __init__(self, n_classes, seed, C=1.0):
+        super().__init__(n_classes, seed)
+        self.C = C
+
+    @classmethod
+    def search_space(cls, trial):
+        return {"C": trial.suggest_float("C", 0.1, 10.0, log=True)}
+
+    def fit(self, train, val):
+        self.machine = LogisticRegression(C=self.C).fit(train.functionals, train.targets)
+
+    def predict_proba(self, examples):
+        return self.machine.predict_proba(examples.functionals)
+'''
+
 SEARCH = """
     @classmethod
     def search_space(cls, trial):
@@ -86,7 +114,7 @@ SEARCH = """
 """
 
 COMMAND = (
-    "run", "--models", "../tuned.py,../plain.py", "--dataset", "../tones.py", "--data", "../data",
+    "run", "--models", "../tuned.py,../plain.py,../logistic.py", "--dataset", "../tones.py", "--data", "../data",
     "--trials", "5", "--seeds", "1",
 )  # fmt: skip
 CLOCK = {"date_utc", "frozen_at", "read_at", "seconds", "timing"}  # of run.json
@@ -118,6 +146,7 @@ def prepare(place: Path) -> None:
     (place / "tones.py").write_text(ADAPTER)
     (place / "tuned.py").write_text(MODEL + SEARCH)
     (place / "plain.py").write_text(MODEL.replace("width=8", "width=5"))
+    (place / "logistic.py").write_text(ESTIMATOR)
     os.environ["SERTBENCH_CACHE"] = str(place / "cache")
 
 
@@ -226,7 +255,9 @@ def outcome(folder: Path) -> dict[str, object]:
     fits = folder / "runs" / "fits"
     for fit in sorted(fits.iterdir()):
         if not fit.name.startswith("."):
-            found[f"fits/{fit.name}"] = (fit / "weights.pt").read_bytes()
+            for name in ("weights.pt", "estimator.npz"):
+                if (fit / name).exists():
+                    found[f"fits/{fit.name}/{name}"] = (fit / name).read_bytes()
     for table in sorted((folder / "leaderboards").glob("*.csv")):
         with table.open(newline="") as file:
             rows = list(csv.DictReader(file))

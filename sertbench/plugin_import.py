@@ -1,0 +1,54 @@
+"""Running somebody's file as a module, and saying in one sentence, with its line, what goes wrong in it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from sertbench.errors import PluginError
+
+
+def run(name: str, path: Path) -> ModuleType:
+    """Execute a file as module `name`, once per content; no __pycache__ is left beside somebody's file.
+
+    Raises whatever the file raises.
+    """
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None, "find() accepts .py files only"
+    module = importlib.util.module_from_spec(spec)
+    code = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+    sys.modules[name] = module  # before it runs: a dataclass looks its own module up
+    try:
+        exec(code, module.__dict__)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def refuse_helper(file: Path, error: ImportError) -> None:
+    """PluginError for a module that is missing although it lies beside the file that imports it."""
+    module = (error.name or "").partition(".")[0]
+    beside = (file.parent / f"{module}.py").is_file() or (file.parent / module / "__init__.py").is_file()
+    if "relative import" in str(error) or (isinstance(error, ModuleNotFoundError) and beside):
+        raise PluginError(
+            f"{file} imports {module or 'a module'!r} from beside it ({error}): a plug-in that is given by its path is "
+            "one file. Put the code into it, make both an installed package (docs/add-a-model.md), or import without "
+            f"dots and put the folder on Python's path: PYTHONPATH={file.parent}"
+        ) from error
+
+
+def blame(file: Path | None, place: str, error: BaseException) -> str:
+    """Where in a plug-in's file an error arose, or else in which `place`, and what it says."""
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        line, text = error.lineno, f"{type(error).__name__}: {error.msg}"
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        line = next((f.lineno for f in reversed(frames) if f.filename == str(file)), None)
+    return f"{file}, line {line}: {text}" if line else f"{place}: {text}"

@@ -1,0 +1,48 @@
+"""A model's search space: what it makes of a trial, and which of its published values it can name."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields
+
+import optuna
+
+from sertbench.errors import PluginError, few
+from sertbench.model import Choice, Model, hyperparameters
+
+
+def draw(cls: Model, trial: optuna.trial.BaseTrial) -> Choice:
+    """What the search space makes of a trial. PluginError for whatever goes wrong in it."""
+    try:
+        choice = cls.search_space(trial)
+    except Exception as error:
+        raise PluginError(f"{cls.__name__}.search_space fails: {type(error).__name__}: {error}") from error
+    if not isinstance(choice, dict):
+        raise PluginError(f"{cls.__name__}.search_space gives {choice!r}: return a dict, {{}} for nothing to tune")
+    return choice
+
+
+def published(cls: Model) -> Choice:
+    """The published value of everything that a search space could name: recipe fields and constructor defaults.
+
+    Trial 0 is made of these. PluginError for one that a categorical range of the search space lacks: it could not be.
+    """
+    values = {f.name: getattr(cls.recipe, f.name) for f in fields(cls.recipe)}
+    values |= {k: v for k, v in hyperparameters(cls).items() if v is not inspect.Parameter.empty}
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
+    choice = draw(cls, trial)
+    reachable: Choice = {}
+    for name, value in values.items():
+        range_ = trial.distributions.get(name)
+        if isinstance(range_, optuna.distributions.CategoricalDistribution):
+            if value in range_.choices:
+                reachable[name] = value
+            elif choice.get(name) == trial.params[name]:  # else the plug-in makes something else of the draw
+                raise PluginError(
+                    f"{cls.__name__}: the search space cannot draw the published {name} = {value!r}, only "
+                    f"{few(map(repr, range_.choices))}. Add it to suggest_categorical({name!r}, ...), so that tuning "
+                    "starts from the paper's setting; or run the recipe as it is with --trials 0"
+                )
+        elif isinstance(value, (bool, int, float)) or (range_ is None and isinstance(value, str)):
+            reachable[name] = value
+    return reachable
