@@ -71,6 +71,20 @@ class Bundles:
         return f"{self.runs} and {self.published}" if self.published.exists() else str(self.runs)
 
 
+@dataclass(frozen=True)
+class Own:
+    """The user's own runs alone: where fits are loaded, or something is kept beside a run."""
+
+    runs: Path
+
+    def __iter__(self) -> Iterator[Path]:
+        """All whole bundles by name."""
+        yield from sorted(p.parent for p in self.runs.glob("*/run.json") if bundle.is_whole(p.parent))
+
+    def __str__(self) -> str:
+        return str(self.runs)
+
+
 def same_run(a: Path, b: Path) -> bool:
     """Whether two bundles are copies of one run."""
     one, two = bundle.readable(a), bundle.readable(b)

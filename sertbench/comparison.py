@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from sertbench import bundle, statistics
-from sertbench.bundles import Bundles
+from sertbench.bundles import Bundles, Own
 from sertbench.errors import BundleError, few
 from sertbench.results import Predictions
 from sertbench.scores import score
 
 
-def find_bundle(name: str, bundles: Bundles) -> Path:
+def find_bundle(name: str, bundles: Bundles | Own) -> Path:
     """A bundle by its folder, or among `bundles` by its folder's name, its row id, or its model if that has one run.
 
     Raises BundleError with the bundles that there are.

@@ -120,6 +120,17 @@ def test_the_command_shows_speakers_where_the_corpus_is_not_at_hand(tmp_path, ma
     assert "not kept for `sertbench report`" in " ".join(capsys.readouterr().out.split())
 
 
+def test_a_run_goes_by_its_name_its_row_or_its_model(tmp_path, made_bundle, capsys):
+    folder = made_bundle(tmp_path / "runs")
+    model = json.loads((folder / "run.json").read_text())["model"]["name"]
+
+    for name in (folder.name, folder.name.rpartition("-")[2], model):
+        assert main(["gaps", name, "--runs", str(folder.parent)]) == 0
+    assert "speaker: " in capsys.readouterr().out
+    assert main(["gaps", "nosuch", "--runs", str(folder.parent)]) == 2
+    assert f"nosuch is not a finished run. In {folder.parent} there are: {folder.name}" in capsys.readouterr().err
+
+
 def test_the_command_refuses_replays(tmp_path, made_bundle, capsys):
     folder = made_bundle(tmp_path / "runs", kind="replay")
 

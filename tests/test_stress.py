@@ -455,6 +455,14 @@ def test_groups_stand_for_their_kinds():
         stress_kinds.strengths(["white"], ["white="])
 
 
+def test_a_run_goes_by_its_name_or_its_row(net, capsys):
+    for name in (net.name, net.name.rpartition("-")[2]):
+        assert main(["stress", name, "--runs", str(net.parent), "--dry-run"]) == 0
+    assert "white" in capsys.readouterr().out
+    assert main(["stress", "nosuch", "--runs", str(net.parent), "--dry-run"]) == 2
+    assert f"nosuch is not a finished run. In {net.parent} there are:" in capsys.readouterr().err
+
+
 # --- the gaps of a real run
 
 

@@ -28,11 +28,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Show the gaps; the status is 0 whatever they are."""
     from sertbench import bundle, comparison, files, gaps, gaps_groups, gaps_record
+    from sertbench.bundles import Own
     from sertbench.errors import SertbenchError
     from sertbench.progress import Display
 
     display = Display(console())
-    folder = comparison.find_bundle(options.run, options.runs)
+    folder = comparison.find_bundle(options.run, Own(options.runs))
     run = bundle.load_run(folder)
     gaps_groups.refuse_replay(folder, run)
     predictions = bundle.load_predictions(folder, run)

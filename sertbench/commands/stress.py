@@ -52,8 +52,9 @@ def tried(kind: stress_kinds.Kind) -> str:
 def execute(options: argparse.Namespace) -> int:
     """Stress the run and show what came out."""
     from sertbench import comparison
+    from sertbench.bundles import Own
 
-    folder = comparison.find_bundle(options.run, options.runs)
+    folder = comparison.find_bundle(options.run, Own(options.runs))
     from sertbench import stress  # torch, which a mistyped name need not wait for
     from sertbench.progress import Display
 
