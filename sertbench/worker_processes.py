@@ -14,6 +14,7 @@ import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
 from multiprocessing.forkserver import ensure_running
@@ -50,11 +51,15 @@ def prepare() -> None:
     One thread for each kernel there (as for fits): a process with threads cannot be forked safely.
     """
     CONTEXT.set_forkserver_preload(["__main__", *PRELOADED])
+    resource_tracker.ensure_running()  # it would let SIGINT through again
+    # Ctrl-C reaches all processes of a terminal; the new one is deaf to it from the start, also while it loads.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
     try:
         ensure_running()
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         del os.environ["OMP_NUM_THREADS"]
         if before is not None:
             os.environ["OMP_NUM_THREADS"] = before

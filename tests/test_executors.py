@@ -335,6 +335,46 @@ def test_workers_are_forked_from_a_process_without_threads_that_has_loaded_all(t
     assert said.stdout.split() == ["1", "True", "said", "1", "None", "False"]
 
 
+INTERRUPTED = """
+import os, signal, time
+from pathlib import Path
+from sertbench import executors, worker_processes
+
+def work(task, report):
+    return os.getpid()
+
+if __name__ == "__main__":
+    worker_processes.PRELOADED = ("slow_to_load",)
+    worker_processes.prepare()
+    while not Path("loading").exists():
+        time.sleep(0.01)
+    signal.signal(signal.SIGINT, lambda *_: print("told", flush=True))
+    os.killpg(0, signal.SIGINT)  # as a terminal does
+    with executors.Runner(worker_processes.Workers(1)) as executor:
+        assert executor.run(work, None, "tag")
+    signal.raise_signal(signal.SIGINT)
+"""
+
+
+def test_an_interruption_while_workers_load_is_not_for_them_either(tmp_path):
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED)
+    (tmp_path / "slow_to_load.py").write_text(
+        "import time, pathlib; pathlib.Path('loading').touch(); time.sleep(1); pathlib.Path('loaded').touch()"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "interrupted.py"],
+        cwd=tmp_path,
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert (done.stdout, done.stderr) == ("told\ntold\n", "")
+    assert (tmp_path / "loaded").exists()
+
+
 @pytest.mark.slow
 def test_workers_end_when_the_driving_process_is_killed(driver):
     process, worker = driver
