@@ -16,7 +16,7 @@ endef
 # The stamp follows the content of pyproject.toml, not its date, and the folder that the editable install points to.
 STAMP := $(VENV)/.installed-$(shell { pwd; echo "$(PYTHON)"; cat pyproject.toml; } | cksum | cut -d ' ' -f 1)
 
-.PHONY: help demo test test-slow test-browser docs picture lint types bench clean
+.PHONY: help demo test test-slow test-browser docs tables picture lint types bench clean
 
 help:
 	@echo "make demo       benchmark GLAM on a small synthetic corpus"
@@ -24,6 +24,7 @@ help:
 	@echo "make test-slow  all tests, the slow ones too"
 	@echo "make test-browser  the report in Chromium; installs Chromium (apt-get), Selenium and axe-core (npm)"
 	@echo "make docs       the documentation, into build/site (installs MkDocs)"
+	@echo "make tables     bring the tables in docs/ that the program makes up to date"
 	@echo "make picture BOARD=emodb  a board of the report as docs/assets/board.png (installs Chromium, Selenium)"
 	@echo "make lint       ruff only;  make types: mypy only"
 	@echo "make bench      measure speed (pytest-benchmark): 6 minutes on two idle cores"
@@ -47,6 +48,9 @@ docs: $(STAMP)
 	  $(BIN)/python -m pip install --quiet --editable '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict --quiet
 	@echo "build/site/index.html"
+
+tables: $(STAMP)
+	@$(BIN)/python -P docs/hooks.py
 
 picture: $(STAMP)
 	@[ -n "$(BOARD)" ] || { echo "which board? make picture BOARD=emodb [RUNS=runs] [LEADERBOARDS=leaderboards]" >&2; exit 2; }

@@ -1,7 +1,8 @@
 """What the documentation takes from the program itself, so that it cannot be out of date.
 
-`commands.md` is made of the command line's grammar. In a page, `<!-- made: NAME -->` stands for one of TABLES. MkDocs
-calls `on_files` and `on_page_markdown`; the tests call the rest.
+`commands.md` is made of the command line's grammar. In a page, what follows `<!-- made: NAME -->` is one of TABLES;
+`make tables` writes them there, for readers of the repository, and a test sees that they are up to date. MkDocs calls
+`on_files` and `on_page_markdown`; the tests call the rest.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
 
-MADE = re.compile(r"<!-- made: ([\w-]+) -->")
+MADE = re.compile(r"<!-- made: ([\w-]+) -->(?:\n.*?<!-- end of \1 -->)?", re.DOTALL)
 RULES = (
     GroupFolds,
     protocol_rules.SpeakerFolds,
@@ -73,7 +74,13 @@ def on_post_build(config: MkDocsConfig) -> None:
 
 def filled(markdown: str) -> str:
     """The page with its tables. Raises KeyError for a table that nobody makes."""
-    return MADE.sub(lambda found: TABLES[found[1]](), markdown)
+    return MADE.sub(lambda m: f"<!-- made: {m[1]} -->\n\n{TABLES[m[1]]().strip()}\n\n<!-- end of {m[1]} -->", markdown)
+
+
+def write_tables() -> None:
+    """Bring the tables in the pages beside this file up to date."""
+    for page in sorted(Path(__file__).parent.glob("*.md")):
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def text(words: object) -> str:
@@ -290,3 +297,6 @@ TABLES: dict[str, Callable[[], str]] = {
     made.__name__: made
     for made in (protocols, rules, datasets, labels, models, features, claims, disturbances, exposure, extras)
 }
+
+if __name__ == "__main__":
+    write_tables()

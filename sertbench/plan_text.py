@@ -16,6 +16,7 @@ from sertbench.model import Estimator
 from sertbench.plan import Plan
 from sertbench.progress import duration
 from sertbench.resources import free_disk
+from sertbench.tuning import n_finalists
 
 SPARE_DISK = 500_000_000  # bytes that should stay free for tables, logs and everybody else
 PROCESS = 250 << 20  #      bytes of a worker process for itself, beside what all of them share
@@ -101,9 +102,10 @@ def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
         features = f"{recipe.features.kind}, {recipe.features.rows} values per utterance ({by})"
     elif isinstance(recipe.features, SslSpec):
         features = f"{recipe.features.label}, {recipe.features.rows} x {layers_or_frames(recipe.features)}"
-    tuning = (
-        f"{config.trials} Optuna trials per fold on its validation part" if config.trials else "the recipe as published"
-    )
+    tuning = "the recipe as published"
+    if config.trials:
+        tuning, again = f"{config.trials} Optuna trials per fold on its validation part", n_finalists(config.trials)
+        tuning += f", the best {again} of them with a second seed too" * (again > 1)
     expected = f"at most {duration(price.seconds)} on this machine (early stopping usually ends sooner)"
     made, fits = f"{plan.model.name}, {price.n_parameters:,} parameters", f"of at most {recipe.epochs} epochs each"
     if issubclass(cls, Estimator):

@@ -169,6 +169,14 @@ def test_a_grammar_with_subcommands_choices_and_required_flags_becomes_a_page():
     assert "hidden" not in page
 
 
+@pytest.mark.parametrize(
+    "page", [p for p in WRITTEN if "<!-- made: " in p.read_text(encoding="utf-8")], ids=lambda p: p.name
+)
+def test_made_tables_are_up_to_date_in_the_repository_too(page):
+    written = page.read_text(encoding="utf-8")
+    assert written == hooks.filled(written), "type `make tables`"
+
+
 def test_a_table_that_nobody_makes_is_an_error():
     with pytest.raises(KeyError, match="nonsense"):
         hooks.filled("<!-- made: nonsense -->")
