@@ -17,6 +17,7 @@ from sertbench.feature_spec import SAMPLE_RATE
 from sertbench.model import Choice, NeuralModel
 from sertbench.network import build
 from sertbench.optimisation import make_optimiser
+from sertbench.plugin_import import RAISES, said
 from sertbench.testing_sounds import (
     CLASSES,
     FP32,
@@ -113,8 +114,8 @@ def searches_what_it_can_train(cls: type[NeuralModel]) -> None:
     for choice in recipes.draws(cls, 3):
         try:
             weights_after_an_epoch(cls, choice, data)
-        except Exception as error:
-            raise PluginError(f"training fails with {choice}, drawn from search_space: {error}") from error
+        except RAISES as error:
+            raise PluginError(f"training fails with {choice}, drawn from search_space: {said(error)}") from error
 
 
 def weights_after_an_epoch(cls: type[NeuralModel], choice: Choice, data: Sounds) -> dict[str, Tensor]:

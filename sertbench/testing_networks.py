@@ -15,7 +15,8 @@ from sertbench.counting import parameters
 from sertbench.errors import PluginError
 from sertbench.feature_spec import SAMPLE_RATE, UtteranceSpec, pooled
 from sertbench.model import NeuralModel
-from sertbench.testing import Check, place
+from sertbench.plugin_import import place, said
+from sertbench.testing import Check
 from sertbench.testing_sounds import CLASSES, LONGEST, as_in_a_fit, differ, inputs, make
 
 
@@ -109,7 +110,7 @@ def logits_of(cls: type[NeuralModel], x: Tensor, n_classes: int, first: bool) ->
     except Exception as error:
         hint = "x is (batch, feature rows, frames)" if first else "size the layers from input_shape, not by numbers"
         raise PluginError(
-            f"{cls.__name__} raised {type(error).__name__}: {error} ({place(error)}), given x of shape {(B, F, T)} and "
+            f"{cls.__name__} raised {said(error)}, in {place(error)}, given x of shape {(B, F, T)} and "
             f"n_classes = {n_classes}: {hint}"
         ) from error
     if not isinstance(logits, Tensor):

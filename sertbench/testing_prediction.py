@@ -13,6 +13,7 @@ from sertbench.errors import PluginError, few
 from sertbench.feature_spec import SAMPLE_RATE
 from sertbench.model import NeuralModel
 from sertbench.optimisation import make_optimiser
+from sertbench.plugin_import import RAISES, said
 from sertbench.testing_sounds import Sounds, as_in_a_fit, differ, inputs, make, predict_fresh, step, trained
 
 STATELESS = (
@@ -68,10 +69,8 @@ def keeps_no_state(cls: type[NeuralModel]) -> None:
                 logits.append(network(part.x, part.lengths))
             changed = [name for name, value in network.state_dict().items() if not torch.equal(value, before[name])]
         step(network, first, optimiser)
-    except Exception as error:  # every batch works for a fresh network: output_shape comes first
-        raise PluginError(
-            f"the first batch works and a later one fails ({type(error).__name__}: {error}): {STATELESS}"
-        ) from error
+    except RAISES as error:  # every batch works for a fresh network: output_shape comes first
+        raise PluginError(f"the first batch works and a later one fails ({said(error)}): {STATELESS}") from error
     if changed or differ(logits[0], logits[2], 0.0):
         what = f"predicting changes {few(changed)}" if changed else "a batch's logits change after another batch"
         raise PluginError(f"{what}: {STATELESS}")
@@ -108,8 +107,8 @@ def takes_any_duration(cls: type[NeuralModel]) -> None:
         try:
             fine = network(torch.randn(1, spec.rows, T), torch.tensor([T])).isfinite().all()
             fault = "" if fine else "logits that are not finite"
-        except Exception as error:  # noqa: BLE001 - whatever somebody else's code raises is a finding
-            fault = f"{type(error).__name__}: {error}"
+        except RAISES as error:
+            fault = said(error)
         if fault:
             raise PluginError(
                 f"an utterance of {seconds:g} s ({T} frames) gives {fault}. Corpora have such: pad short ones with "
