@@ -42,13 +42,12 @@ STEPS, LEARNT = 200, 0.5
 
 @as_in_a_fit()
 def is_finite(cls: type[NeuralModel]) -> None:
-    """Logits and gradients are finite on ordinary sounds, on silence and on clipped noise; weights after a step."""
+    """Logits, gradients and the weights after a step are finite: on ordinary sounds, silence and clipped noise."""
     for name, data in hardest(cls):
         network = make(cls, data.input_shape)
         if broken := broken_weights(network):
             raise PluginError(f"a new network has {few(broken)} that are not finite: initialise every parameter")
-        with torch.no_grad():
-            refuse_infinite(network.eval()(data.x, data.lengths), f"{name} in eval mode")
+        optimiser, _ = make_optimiser(cls.recipe, network)
         logits = network.train()(data.x, data.lengths)
         refuse_infinite(logits, f"{name} in training mode")
         torch.autograd.backward(functional.cross_entropy(logits, data.targets))
@@ -58,24 +57,21 @@ def is_finite(cls: type[NeuralModel]) -> None:
                 f"{name} gives gradients that are not finite in {few(bad)}: look for the root or norm of what can be 0 "
                 "(a standard deviation over equal frames), and add a small constant under the root"
             )
-    data = inputs(cls, 6)
-    network = make(cls, data.input_shape)
-    optimiser, _ = make_optimiser(cls.recipe, network)
-    step(network, data, optimiser)
-    if broken := broken_weights(network):
-        raise PluginError(
-            f"after one step of training {few(broken)} are not finite: lower the learning rate "
-            f"({cls.recipe.learning_rate:g})"
-        )
-    with torch.no_grad():
-        refuse_infinite(network.eval()(data.x, data.lengths), "ordinary sounds after one step of training")
+        optimiser.step()
+        if broken := broken_weights(network):
+            raise PluginError(
+                f"after one step of training on {name} {few(broken)} are not finite: lower the learning rate "
+                f"({cls.recipe.learning_rate:g})"
+            )
+        with torch.no_grad():
+            refuse_infinite(network.eval()(data.x, data.lengths), f"{name} in eval mode, after a step of training,")
 
 
 def hardest(cls: type[NeuralModel]) -> Iterator[tuple[str, Sounds]]:
     """Sounds by their name: ordinary ones, and those that a logarithm, a division or a root may fail on."""
     spec, window = cls.recipe.features, cls.recipe.window
     assert spec is not None, "has_features comes first"
-    yield "ordinary sounds", inputs(cls, 6)
+    yield "ordinary sounds", inputs(cls, 6).take(0, 1, 2, 3)
     samples = round((min(window, WINDOW) if window else LONGEST) * SAMPLE_RATE)
     noise = np.sign(np.random.default_rng(0).standard_normal(samples))
     normal = inputs(cls, 8, ready=False)

@@ -81,13 +81,15 @@ def keeps_no_state(cls: type[NeuralModel]) -> None:
 @torch.no_grad()
 def random_at_once(network: Network, cls: type[NeuralModel], data: Sounds) -> bool:
     """Whether new networks with the same weights differ in their first batch: that is chance, and no kept state."""
-    logits = []
-    for _ in range(2):
+
+    def logits() -> torch.Tensor:
         twin = make(cls, data.input_shape)
         twin.load_state_dict(network.state_dict())
         torch.manual_seed(0)
-        logits.append(twin.eval()(data.x, data.lengths))
-    return differ(*logits, 0.0) is not None
+        found: torch.Tensor = twin.eval()(data.x, data.lengths)
+        return found
+
+    return differ(logits(), logits(), 0.0) is not None
 
 
 @as_in_a_fit()
