@@ -74,7 +74,7 @@ def said(error: BaseException) -> str:
     """What an error of a plug-in says, and what to do about it if it does not say that itself."""
     if isinstance(error, SertbenchError):
         return str(error)
-    text = f"{type(error).__name__}: {error}"
+    text = ": ".join(filter(None, (type(error).__name__, str(error))))
     if isinstance(error, SystemExit):
         return f"{text} (a plug-in must not end the program: raise an exception in place of sys.exit)"
     if "before Module.__init__() call" in str(error):
