@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NoReturn
 
-from sertbench import __version__
+from sertbench import __version__, plugin_import
 from sertbench.errors import SertbenchError
 
 # In the order of --help; each is a module of sertbench.commands.
@@ -144,6 +144,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status: int = options.execute(options)
     except SertbenchError as error:
         print(f"sertbench: error: {error}", file=sys.stderr)
+        return 2
+    except SystemExit as error:  # no command of ours raises it: an adapter of somebody's, say
+        print(f"sertbench: error: {plugin_import.place(error)}: {plugin_import.said(error)}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away (`| head`); nothing is left to say

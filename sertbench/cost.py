@@ -33,6 +33,7 @@ from sertbench.tuning import n_finalists
 
 FRESH = 24 * 3600  #        seconds for which a measured step stays the measure
 NOTHING = Need()
+ESTIMATOR = 0.004  #       seconds of an estimator's fit per utterance: about what the published boards' took
 LONG = 10.0  #            seconds of a timed pass for which warming up no longer matters
 
 
@@ -43,7 +44,7 @@ class Cost:
     n_fits: int
     n_items: int  #   windows, or whole utterances, of the corpus
     n_parameters: int
-    seconds: float  # expected wall time if no fit stops early
+    seconds: float  # expected wall time if no fit stops early; of estimators, which are not timed, its magnitude
     memory: Need = NOTHING  # of a fit on a CPU
 
 
@@ -62,7 +63,8 @@ def cost(plan: Plan) -> Cost:
     items = items_per_utterance(plan)
     if issubclass(plan.model.cls, Estimator):
         asked = footprint.of_estimator(len(plan.manifest), width(plan.recipe.features))
-        return Cost(n_fits, int(items.sum()), 0, float(n_fits), asked)
+        seconds = n_fits * len(plan.manifest) * ESTIMATOR / min(plan.workers, n_fits)
+        return Cost(n_fits, int(items.sum()), 0, seconds, asked)
     n_parameters, train_rate, predict_rate = measure(plan.model.cls, plan)
     seconds = 0.0
     for fold in plan.split.folds:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from sertbench.errors import ConfigError, SertbenchError, TrainingError, WorkerError, few, unknown
 from sertbench.executors import BEGUN, Report, Result, Runner, Task, Work, WorkerDiedError
+from sertbench.plugin_import import RAISES, said
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -61,8 +62,8 @@ def call(work: Work[Task, Result], task: Task, job: str) -> Result:
             return work(task, report)
         except SertbenchError:
             raise
-        except Exception as error:
-            raise TrainingError(f"{type(error).__name__}: {error}") from error
+        except RAISES as error:
+            raise TrainingError(said(error)) from error
 
 
 class Dask:

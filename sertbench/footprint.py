@@ -31,6 +31,7 @@ from sertbench.feature_spec import width
 from sertbench.identity import model_code_sha256
 from sertbench.model import Estimator, NeuralModel, Recipe
 from sertbench.network import Network, Normaliser
+from sertbench.plugin_import import RAISES
 from sertbench.seeding import own_random_state
 from sertbench.tasks import FitTask
 from sertbench.training import PREDICT_BATCH
@@ -180,7 +181,7 @@ def footprint(built: Built, cache: Path) -> Footprint | None:
             found = measure(built)
         except SertbenchError:
             raise
-        except Exception:  # noqa: BLE001 - whatever a plug-in may raise
+        except RAISES:
             return None
         with suppress(StorageError):  # whatever needs the cache will say so
             files.write_text(path, json.dumps(astuple(found)))

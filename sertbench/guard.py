@@ -13,6 +13,7 @@ import torch
 from sertbench import plugins
 from sertbench.errors import PluginError, SertbenchError, TrainingError
 from sertbench.network import Network, Source
+from sertbench.plugin_import import RAISES, said
 from sertbench.seeding import own_random_state
 
 
@@ -23,12 +24,12 @@ def blaming(spec: str) -> Iterator[None]:
         yield
     except SertbenchError:
         raise
-    except Exception as error:
+    except RAISES as error:
         file = inspect.getfile(plugins.load_model(spec).cls)
         frames = traceback.extract_tb(error.__traceback__)
         place = next((f"{f.filename}, line {f.lineno}: " for f in reversed(frames) if f.filename == file), "")
         raise TrainingError(
-            f"model {spec} failed: {place}{type(error).__name__}: {error}. `sertbench check {spec}` tells more"
+            f"model {spec} failed: {place}{said(error)}. `sertbench check {spec}` tells more"
         ) from error
 
 

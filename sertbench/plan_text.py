@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from sertbench.resources import free_disk
 from sertbench.tuning import n_finalists
 
 SPARE_DISK = 500_000_000  # bytes that should stay free for tables, logs and everybody else
+EXTRACTION = 0.06  #        seconds of a thread for the values of an utterance, per second of speech
 PROCESS = 250 << 20  #      bytes of a worker process for itself, beside what all of them share
 
 
@@ -87,6 +89,21 @@ def extraction(plan: Plan, spec: SslSpec, price: Cost) -> str:
     return f"{work}; {size}; may be stopped at any time"
 
 
+def magnitude(plan: Plan, price: Cost) -> str:
+    """How long an estimator's run takes, in words: nobody knows what somebody's `fit` does, so it is not timed."""
+    spec, manifest = plan.recipe.features, plan.manifest
+    seconds, first = price.seconds, ""
+    if isinstance(spec, UtteranceSpec):
+        missing = utterance_features.missing(spec, manifest.audio_sha256, configs.cache_folder())
+        speech = sum(s for sha256, s in zip(manifest.audio_sha256, manifest.seconds, strict=True) if sha256 in missing)
+        seconds += EXTRACTION * speech / len(os.sched_getaffinity(0))
+        first = f"; {spec.kind} of {len(missing)} files are computed first" if missing else ""
+    elif isinstance(spec, SslSpec):
+        first = " beside the extraction"
+    order = "seconds" if seconds < 60 else "minutes" if seconds < 3600 else "hours"
+    return f"usually {order}{first} (such fits are not timed beforehand)"
+
+
 def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
     """The plan as names and values, for the screen."""
     config, manifest, recipe, cls = plan.config, plan.manifest, plan.recipe, plan.model.cls
@@ -109,7 +126,7 @@ def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
     expected = f"at most {duration(price.seconds)} on this machine (early stopping usually ends sooner)"
     made, fits = f"{plan.model.name}, {price.n_parameters:,} parameters", f"of at most {recipe.epochs} epochs each"
     if issubclass(cls, Estimator):
-        made, fits, expected = plan.model.name, "of a model that is not trained in epochs", "usually minutes"
+        made, fits, expected = plan.model.name, "of a model that is not trained in epochs", magnitude(plan, price)
     rows = [
         ("model", f"{made}. {cls.paper}"),
         ("corpus", f"{plan.corpus_name}, {manifest.label_set}{subset}: {size}; classes {', '.join(manifest.classes)}"),

@@ -8,7 +8,10 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-from sertbench.errors import PluginError
+from sertbench.errors import PluginError, SertbenchError
+
+RAISES = (Exception, SystemExit)  # what somebody's code may end in; Ctrl-C and SIGTERM are neither
+PACKAGE = Path(__file__).parent
 
 
 def run(name: str, path: Path) -> ModuleType:
@@ -45,10 +48,37 @@ def refuse_helper(file: Path, error: ImportError) -> None:
 
 def blame(file: Path | None, place: str, error: BaseException) -> str:
     """Where in a plug-in's file an error arose, or else in which `place`, and what it says."""
-    text = f"{type(error).__name__}: {error}"
+    text = said(error)
     if isinstance(error, SyntaxError) and error.filename == str(file):
         line, text = error.lineno, f"{type(error).__name__}: {error.msg}"
     else:
         frames = traceback.extract_tb(error.__traceback__)
         line = next((f.lineno for f in reversed(frames) if f.filename == str(file)), None)
     return f"{file}, line {line}: {text}" if line else f"{place}: {text}"
+
+
+def place(error: BaseException) -> str:
+    """Where an error arose: the last line that is neither sertbench's own nor a library's, else the last one."""
+    frames = traceback.extract_tb(error.__traceback__)
+    files = [Path(f.filename) for f in frames]
+    own = [
+        frame
+        for frame, file in zip(frames, files, strict=True)
+        if "site-packages" not in file.parts and not file.is_relative_to(PACKAGE)
+    ]
+    last = (own or list(frames))[-1]
+    return f"{last.filename}, line {last.lineno}"
+
+
+def said(error: BaseException) -> str:
+    """What an error of a plug-in says, and what to do about it if it does not say that itself."""
+    if isinstance(error, SertbenchError):
+        return str(error)
+    text = ": ".join(filter(None, (type(error).__name__, str(error))))
+    if isinstance(error, SystemExit):
+        return f"{text} (a plug-in must not end the program: raise an exception in place of sys.exit)"
+    if "before Module.__init__() call" in str(error):
+        return (
+            f"{text} (begin __init__ with super().__init__(input_shape, n_classes); a layer's with super().__init__())"
+        )
+    return text

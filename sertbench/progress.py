@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import threading
@@ -32,6 +33,20 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def outcome(record: FitRecord) -> str:
+    """What came of a fit, in words.
+
+    A network that is trained on the validation part too has no score there. Of an estimator's own candidates (values of
+    C, rounds, epochs) the first is not named: it may be the only one.
+    """
+    if math.isnan(record.val_uar):
+        return f"trained for {record.best_epoch} epochs"
+    score = f"val UAR {100 * record.val_uar:.1f}"
+    if record.history:
+        return f"{score} at epoch {record.best_epoch} of {len(record.history)}"
+    return f"{score} with its own candidate {record.best_epoch}" if record.best_epoch > 1 else score
 
 
 @dataclass(frozen=True)
@@ -212,12 +227,11 @@ class Display:
         """A fit has ended, was pruned, or was there already."""
         self._log.fitted(tag, record)
         state = "was done already" if record.reused else f"in {duration(record.seconds)}"
-        kept = f"epoch {record.best_epoch} of {len(record.history)}" if record.history else f"step {record.best_epoch}"
         pruned = f", pruned after epoch {len(record.history)}" if record.pruned else ""
         note = f" ({record.note})" if record.note else ""
         done, fits = self._count(
             tag,
-            f"val UAR {100 * record.val_uar:.1f} at {kept}{pruned}, {state}{note}",
+            f"{outcome(record)}{pruned}, {state}{note}",
         )
         self._log.emit(
             "fit", tag=tag, done=done, fits=fits, val_uar=record.val_uar, seconds=round(record.seconds, 2),

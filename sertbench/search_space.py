@@ -9,14 +9,15 @@ import optuna
 
 from sertbench.errors import PluginError, few
 from sertbench.model import Choice, Model, hyperparameters
+from sertbench.plugin_import import RAISES, said
 
 
 def draw(cls: Model, trial: optuna.trial.BaseTrial) -> Choice:
     """What the search space makes of a trial. PluginError for whatever goes wrong in it."""
     try:
         choice = cls.search_space(trial)
-    except Exception as error:
-        raise PluginError(f"{cls.__name__}.search_space fails: {type(error).__name__}: {error}") from error
+    except RAISES as error:
+        raise PluginError(f"{cls.__name__}.search_space fails: {said(error)}") from error
     if not isinstance(choice, dict):
         raise PluginError(f"{cls.__name__}.search_space gives {choice!r}: return a dict, {{}} for nothing to tune")
     return choice

@@ -9,13 +9,13 @@ to the plug-in's author: what is wrong, and what to change. A plug-in file of yo
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sertbench import plugins
 from sertbench.errors import PluginError
+from sertbench.plugin_import import RAISES, place, said
 
 if TYPE_CHECKING:
     from sertbench.model import Model
@@ -86,17 +86,9 @@ def run_check(cls: Any, check: Check) -> str:
         check.function(cls)
     except PluginError as broken:
         return str(broken)
-    except Exception as error:  # noqa: BLE001 - whatever somebody else's code raises is a finding
-        return f"{cls.__name__} raised {type(error).__name__}: {error} ({place(error)}). {check.summary}"
+    except RAISES as error:
+        return f"{cls.__name__} raised {said(error)}, in {place(error)}. {check.summary}"
     return ""
-
-
-def place(error: Exception) -> str:
-    """Where an error arose: the last line that is neither sertbench's own nor a library's, else the last one."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if "/site-packages/" not in f.filename and "/sertbench/" not in f.filename]
-    last = (own or list(frames))[-1]
-    return f"{last.filename}, line {last.lineno}"
 
 
 def check_plugin(spec: str) -> Iterator[CheckResult]:

@@ -15,6 +15,7 @@ from sertbench import testing_recipes as recipes
 from sertbench.corpus import Utterance
 from sertbench.errors import PluginError
 from sertbench.model import Estimator, Examples
+from sertbench.plugin_import import RAISES, said
 from sertbench.testing import Check
 
 CLASSES = 4
@@ -107,8 +108,8 @@ def searches_what_it_can_fit(cls: type[Estimator]) -> None:
         _, arguments = cls.recipe.with_choice(choice)
         try:
             fitted(cls, **arguments)
-        except Exception as error:
-            raise PluginError(f"fit fails with {choice}, drawn from search_space: {error}") from error
+        except RAISES as error:
+            raise PluginError(f"fit fails with {choice}, drawn from search_space: {said(error)}") from error
 
 
 CHECKS = (

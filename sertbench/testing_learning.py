@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from sertbench.feature_spec import SAMPLE_RATE
 from sertbench.model import Choice, NeuralModel
 from sertbench.network import build
 from sertbench.optimisation import make_optimiser
+from sertbench.plugin_import import RAISES, said
 from sertbench.testing_sounds import (
     CLASSES,
     FP32,
@@ -30,7 +32,7 @@ from sertbench.testing_sounds import (
     shape_given,
     step,
 )
-from sertbench.training import train
+from sertbench.training import broken_weights, train
 
 SEED = 20_011  # one that nobody else would set
 # To learn by heart: at most so many steps, to this part of the loss of guessing. Most networks need fewer than 20;
@@ -40,31 +42,51 @@ STEPS, LEARNT = 200, 0.5
 
 @as_in_a_fit()
 def is_finite(cls: type[NeuralModel]) -> None:
-    """Logits and gradients are finite on silence and on clipped noise."""
-    spec, window = cls.recipe.features, cls.recipe.window
-    assert spec is not None, "has_features comes first"
-    samples = round((min(window, WINDOW) if window else LONGEST) * SAMPLE_RATE)
-    noise = np.sign(np.random.default_rng(0).standard_normal(samples))
-    normal = inputs(cls, 8, ready=False)
-    mean, std = map(torch.from_numpy, normal.moments(np.arange(8))) if cls.recipe.normalise == "train" else (0.0, 1.0)
-    for name, wave in (("digital silence", np.zeros(samples)), ("full-scale noise", noise)):
-        x = ((features_of(spec, wave) - mean) / std).repeat(4, 1, 1)
-        data = Sounds(x, torch.full((4,), x.shape[2]), torch.arange(4))
+    """Logits, gradients and the weights after a step are finite: on ordinary sounds, silence and clipped noise."""
+    for name, data in hardest(cls):
         network = make(cls, data.input_shape)
-        with torch.no_grad():
-            evaluated = network.eval()(data.x, data.lengths)
-        loss = functional.cross_entropy(network.train()(data.x, data.lengths), data.targets)
-        torch.autograd.backward(loss)
-        if not (evaluated.isfinite().all() and loss.isfinite()):
-            raise PluginError(
-                f"the logits of {name} are not finite: look for a logarithm, a division or a norm of what can be 0"
-            )
+        if broken := broken_weights(network):
+            raise PluginError(f"a new network has {few(broken)} that are not finite: initialise every parameter")
+        optimiser, _ = make_optimiser(cls.recipe, network)
+        logits = network.train()(data.x, data.lengths)
+        refuse_infinite(logits, f"{name} in training mode")
+        torch.autograd.backward(functional.cross_entropy(logits, data.targets))
         bad = [n for n, p in network.model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
         if bad:
             raise PluginError(
                 f"{name} gives gradients that are not finite in {few(bad)}: look for the root or norm of what can be 0 "
                 "(a standard deviation over equal frames), and add a small constant under the root"
             )
+        optimiser.step()
+        if broken := broken_weights(network):
+            raise PluginError(
+                f"after one step of training on {name} {few(broken)} are not finite: lower the learning rate "
+                f"({cls.recipe.learning_rate:g})"
+            )
+        with torch.no_grad():
+            refuse_infinite(network.eval()(data.x, data.lengths), f"{name} in eval mode, after a step of training,")
+
+
+def hardest(cls: type[NeuralModel]) -> Iterator[tuple[str, Sounds]]:
+    """Sounds by their name: ordinary ones, and those that a logarithm, a division or a root may fail on."""
+    spec, window = cls.recipe.features, cls.recipe.window
+    assert spec is not None, "has_features comes first"
+    yield "ordinary sounds", inputs(cls, 6).take(0, 1, 2, 3)
+    samples = round((min(window, WINDOW) if window else LONGEST) * SAMPLE_RATE)
+    noise = np.sign(np.random.default_rng(0).standard_normal(samples))
+    normal = inputs(cls, 8, ready=False)
+    mean, std = map(torch.from_numpy, normal.moments(np.arange(8))) if cls.recipe.normalise == "train" else (0.0, 1.0)
+    for name, wave in (("digital silence", np.zeros(samples)), ("full-scale noise", noise)):
+        x = ((features_of(spec, wave) - mean) / std).repeat(4, 1, 1)
+        yield name, Sounds(x, torch.full((4,), x.shape[2]), torch.arange(4))
+
+
+def refuse_infinite(logits: Tensor, when: str) -> None:
+    """PluginError for logits with a NaN or an infinity."""
+    if not logits.isfinite().all():
+        raise PluginError(
+            f"the logits of {when} are not finite: look for a logarithm, a division or a norm of what can be 0"
+        )
 
 
 @as_in_a_fit()
@@ -113,8 +135,8 @@ def searches_what_it_can_train(cls: type[NeuralModel]) -> None:
     for choice in recipes.draws(cls, 3):
         try:
             weights_after_an_epoch(cls, choice, data)
-        except Exception as error:
-            raise PluginError(f"training fails with {choice}, drawn from search_space: {error}") from error
+        except RAISES as error:
+            raise PluginError(f"training fails with {choice}, drawn from search_space: {said(error)}") from error
 
 
 def weights_after_an_epoch(cls: type[NeuralModel], choice: Choice, data: Sounds) -> dict[str, Tensor]:

@@ -15,7 +15,8 @@ from sertbench.counting import parameters
 from sertbench.errors import PluginError
 from sertbench.feature_spec import SAMPLE_RATE, UtteranceSpec, pooled
 from sertbench.model import NeuralModel
-from sertbench.testing import Check, place
+from sertbench.plugin_import import place, said
+from sertbench.testing import Check
 from sertbench.testing_sounds import CLASSES, LONGEST, as_in_a_fit, differ, inputs, make
 
 
@@ -109,7 +110,7 @@ def logits_of(cls: type[NeuralModel], x: Tensor, n_classes: int, first: bool) ->
     except Exception as error:
         hint = "x is (batch, feature rows, frames)" if first else "size the layers from input_shape, not by numbers"
         raise PluginError(
-            f"{cls.__name__} raised {type(error).__name__}: {error} ({place(error)}), given x of shape {(B, F, T)} and "
+            f"{cls.__name__} raised {said(error)}, in {place(error)}, given x of shape {(B, F, T)} and "
             f"n_classes = {n_classes}: {hint}"
         ) from error
     if not isinstance(logits, Tensor):
@@ -149,11 +150,13 @@ CHECKS = (
     Check("size", states_its_size, "The number of parameters, if it is stated, is right"),
     Check("output_shape", gives_one_row_per_item, "forward gives (B, n_classes)", needed=True),
     Check("logits", gives_logits, "forward ends without a softmax", needed=True),
+    Check(
+        "finite", learning.is_finite, "Logits, gradients and weights are finite, also on silence and noise", needed=True
+    ),
     Check("no_state", prediction.keeps_no_state, "Nothing is kept between two batches", needed=True),
-    Check("finite", learning.is_finite, "Silence and loud noise give finite logits and gradients"),
+    Check("no_chance", prediction.predicts_without_chance, "Predictions are not random", needed=True),
     Check("gradients", learning.trains_every_parameter, "Gradients reach every parameter"),
     Check("learns", learning.learns_by_heart, "16 items are learnt by heart"),
-    Check("no_chance", prediction.predicts_without_chance, "Predictions are not random", needed=True),
     Check("alone", prediction.predicts_each_item_alone, "An item is predicted the same alone and in any batch"),
     Check("padding", prediction.ignores_padding, "Frames past the length change nothing"),
     Check("durations", prediction.takes_any_duration, "Utterances of 0.1 s and of 35 s are predicted"),

@@ -163,27 +163,36 @@ def predict(
     return probabilities
 
 
-def refuse_divergence(loss: float, epoch: int, rate: float) -> None:
+def refuse_divergence(loss: float, epoch: int, rate: float, compute: Compute) -> None:
     """TrainingError for a loss that is no longer finite."""
     if not np.isfinite(loss):
         raise TrainingError(
-            f"the training loss became {loss} in epoch {epoch} (learning rate {rate:g}). "
-            "Lower the learning rate, set clip_norm in the recipe, or run with --precision fp32"
+            f"the training loss became {loss} in epoch {epoch} (learning rate {rate:g}). {remedies(compute)}"
         )
 
 
-def refuse_broken_weights(network: Network, rate: float) -> None:
-    """TrainingError if the last step broke the weights: no loss of a next step tells of it.
-
-    Buffers may hold infinities (a mask), never NaN.
-    """
-    broken = [name for name, value in network.named_parameters() if not value.isfinite().all()]
-    broken += [name for name, value in network.named_buffers() if value.isnan().any()]
-    if broken:
+def refuse_broken_weights(network: Network, rate: float, compute: Compute) -> None:
+    """TrainingError if the last step broke the weights: no loss of a next step tells of it."""
+    if broken := broken_weights(network):
         raise TrainingError(
             f"training ended in weights that are not finite (learning rate {rate:g}): {few(broken, 3)}. "
-            "Lower the learning rate, set clip_norm in the recipe, or run with --precision fp32"
+            f"{remedies(compute)}"
         )
+
+
+def broken_weights(network: Network) -> list[str]:
+    """The names of parameters and buffers that are not finite. Buffers may hold infinities (a mask), never NaN."""
+    broken = [name for name, value in network.named_parameters() if not value.isfinite().all()]
+    return broken + [name for name, value in network.named_buffers() if value.isnan().any()]
+
+
+def remedies(compute: Compute) -> str:
+    """What helps against numbers that are not finite, as far as that is for the user to change."""
+    fp32 = "" if compute.precision == "fp32" else ", run with --precision fp32"
+    return (
+        f"Lower the learning rate{fp32}, or set clip_norm in the recipe; `sertbench check` tells whether forward gives "
+        "such numbers by itself"
+    )
 
 
 def recording_of(network: Network, optimiser: torch.optim.Optimizer, compute: Compute) -> Recording | None:
@@ -222,13 +231,13 @@ def train_for(
     lap("set-up")
     for epoch in range(done["epoch"] + 1 if done else 1, epochs + 1):
         loss = train_epoch(network, recipe, source, part, optimiser, weight, rng, compute, parts, recording)
-        refuse_divergence(loss, epoch, float(optimiser.param_groups[0]["lr"]))
+        refuse_divergence(loss, epoch, float(optimiser.param_groups[0]["lr"]), compute)
         schedule.step()
         if checkpoint is not None and checkpoint.due:
             loop = capture(network, optimiser, schedule, rng)
             checkpoint.save({"loop": loop, "epoch": epoch, "parts": parts})
         lap("checkpoints")
-    refuse_broken_weights(network, recipe.learning_rate)
+    refuse_broken_weights(network, recipe.learning_rate, compute)
     return {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
 
 
@@ -268,7 +277,7 @@ def train(
         if fresh := epoch > len(history):
             started, rate = time.perf_counter(), float(optimiser.param_groups[0]["lr"])
             loss = train_epoch(network, recipe, source, train_part, optimiser, weight, rng, compute, parts, recording)
-            refuse_divergence(loss, epoch, rate)
+            refuse_divergence(loss, epoch, rate, compute)
             schedule.step()
             owner, targets = val_part.owner, val_part.targets
             probabilities = predict(network, recipe, source, val_part.items, owner, len(targets), compute, parts)
@@ -292,6 +301,6 @@ def train(
             break
         if epoch - best.epoch >= recipe.patience:
             break
-    refuse_broken_weights(network, recipe.learning_rate)
+    refuse_broken_weights(network, recipe.learning_rate, compute)
     note = recording.note if recording is not None else ""
     return Fitted(state, best.epoch, best.val_uar, tuple(history[:epoch]), pruned, note)

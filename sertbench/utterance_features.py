@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -77,9 +77,7 @@ def extract_all(
     paths: Sequence[Path], audio_sha256: Sequence[str], channel: str, spec: UtteranceSpec, cache: Path
 ) -> Generator[Extracted]:
     """Values of each file, in order, as items of one frame; from the cache where it has them, on all cores."""
-    settings = [versions(spec), soundfile.__libsndfile_version__, soxr.__version__]
-    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
-    folder = cache / "utterance-features" / f"{spec.kind}-{key}"
+    folder = kept_in(spec, cache)
     folder.mkdir(parents=True, exist_ok=True)
 
     def extracted(file: tuple[Path, str]) -> Extracted:
@@ -91,6 +89,19 @@ def extract_all(
         return item(values)
 
     return in_order(extracted, list(zip(paths, audio_sha256, strict=True)))
+
+
+def kept_in(spec: UtteranceSpec, cache: Path) -> Path:
+    """The folder of what is kept per utterance."""
+    settings = [versions(spec), soundfile.__libsndfile_version__, soxr.__version__]
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    return cache / "utterance-features" / f"{spec.kind}-{key}"
+
+
+def missing(spec: UtteranceSpec, audio_sha256: Iterable[str], cache: Path) -> set[str]:
+    """The hashes of the audio whose values are still to be computed."""
+    folder = kept_in(spec, cache)
+    return {sha256 for sha256 in audio_sha256 if not (folder / f"{sha256}.npy").exists()}
 
 
 def kept(path: Path, spec: UtteranceSpec) -> np.ndarray | None:

@@ -31,6 +31,7 @@ from sertbench.executors import (
     WorkerDiedError,
     in_process,
 )
+from sertbench.plugin_import import RAISES, said
 
 ATTEMPTS = 3  # how often a fit may lose its worker process before it counts as failed
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -90,9 +91,9 @@ def answer(pipe: Connection, engine: InProcess) -> None:
             pipe.send(("result", engine.call(work, task, lambda event: pipe.send(("event", event)))))
         except (EOFError, BrokenPipeError):
             return
-        except Exception as error:  # noqa: BLE001 - whatever it is, the driving process raises it
+        except RAISES as error:  # the driving process raises it
             text = "".join(traceback.format_exception(error))
-            known = error if isinstance(error, SertbenchError) else TrainingError(f"{type(error).__name__}: {error}")
+            known = error if isinstance(error, SertbenchError) else TrainingError(said(error))
             pipe.send(("error", (known, text)))
 
 

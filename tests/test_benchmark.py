@@ -456,6 +456,11 @@ def test_flags_that_are_no_numbers_are_refused_by_the_parser(capsys: pytest.Capt
     ("line", "replacement", "said"),
     [
         ("return self.layers(x.mean(2))", "return self.layers(x)", r"mean.py, line \d+: RuntimeError"),
+        (
+            "return self.layers(x.mean(2))",
+            "raise SystemExit(3)",
+            r"mean.py, line \d+: SystemExit: 3 \(a plug-in must not",
+        ),
         ("return self.layers(x.mean(2))", "return self.layers(x.mean(2))[:, :1]", r"gives the shape \(2, 1\)"),
         ("return self.layers(x.mean(2))", "return self.layers(x.mean(2)) * float('nan')", "loss became"),
         ("features=log_mel(16), ", "", "names no features"),

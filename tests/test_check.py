@@ -64,6 +64,33 @@ def test_a_fault_is_told_in_full_with_status_1(here, capsys):
     assert lines[-1].startswith("1 of 16 checks failed, 10 not run (")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "clause", "said"),
+    [
+        (
+            "return self.classify",
+            "import sys; sys.exit(3); return self.classify",
+            "output_shape",
+            "SystemExit: 3 (a plug-in must not end the program",
+        ),
+        (
+            "super().__init__(input_shape, n_classes)",
+            "pass",
+            "builds",
+            "begin __init__ with super().__init__(input_shape",
+        ),
+    ],
+)
+def test_an_error_that_does_not_say_what_to_do_is_told_with_it(here, capsys, old, new, clause, said):
+    (here / "mine.py").write_text(NET.format(name="Mine", end="").replace(old, new))
+    assert main(["check", "mine.py"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("FAIL"))
+    assert lines[at].split()[1] == clause
+    assert said in lines[at + 1]
+    assert lines[-1].startswith("1 of 16 checks failed")
+
+
 def test_a_corpus_is_known_by_its_class(here, capsys):
     (here / "mine.py").write_text(CORPUS)
     assert main(["check", "mine.py"]) == 1

@@ -57,6 +57,14 @@ def test_a_signal_that_comes_in_a_callback_is_not_lost(monkeypatch, capfd, numbe
     assert capfd.readouterr().err == STOPPED
 
 
+def test_code_of_somebody_that_would_end_the_program_is_told(monkeypatch, capfd):
+    work(monkeypatch, lambda: sys.exit(3))
+    assert main(["list"]) == 2
+    err = capfd.readouterr().err
+    assert err.startswith(f"sertbench: error: {__file__}, line ")
+    assert "SystemExit: 3 (a plug-in must not end the program: raise an exception in place of sys.exit)" in err
+
+
 def test_what_else_goes_wrong_in_a_finaliser_is_told_as_ever(monkeypatch):
     told = []
     monkeypatch.setattr(sys, "unraisablehook", told.append)

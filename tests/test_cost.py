@@ -6,12 +6,13 @@ import os
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from torch import nn
 
-from sertbench import cost
+from sertbench import cost, plan_text, utterance_features
 from sertbench.compute import Compute
-from sertbench.feature_spec import log_mel
+from sertbench.feature_spec import UtteranceSpec, log_mel
 from sertbench.model import NeuralModel, Recipe
 
 CALLS = []
@@ -29,6 +30,34 @@ class Net(NeuralModel):
     def forward(self, x):
         CALLS.append(len(x))
         return self.layer(x.mean(2))
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(3.0, "seconds"), (600.0, "minutes"), (9000.0, "hours")])
+def test_the_time_of_an_estimator_is_told_by_its_magnitude_and_what_is_computed_first(
+    seconds, said, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SERTBENCH_CACHE", str(tmp_path))
+    spec, price = UtteranceSpec("functionals"), cost.Cost(4, 2, 0, seconds)
+    plan = SimpleNamespace(
+        recipe=Recipe(features=spec), manifest=SimpleNamespace(audio_sha256=("aa", "bb"), seconds=(1.0, 2.0))
+    )
+
+    assert plan_text.magnitude(plan, price).startswith(f"usually {said}; functionals of 2 files are computed first (")
+    for sha256 in plan.manifest.audio_sha256:
+        path = utterance_features.kept_in(spec, tmp_path) / f"{sha256}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        utterance_features.keep(path, np.zeros(spec.rows, np.float32))
+    assert plan_text.magnitude(plan, price).startswith(f"usually {said} (")
+    bare = SimpleNamespace(recipe=Recipe(), manifest=plan.manifest)
+    assert plan_text.magnitude(bare, price).startswith(f"usually {said} (")
+
+
+def test_many_hours_of_speech_to_compute_count(tmp_path, monkeypatch):
+    monkeypatch.setenv("SERTBENCH_CACHE", str(tmp_path))
+    manifest = SimpleNamespace(audio_sha256=("aa", "bb"), seconds=(1e7, 1e7))
+    plan = SimpleNamespace(recipe=Recipe(features=UtteranceSpec("functionals")), manifest=manifest)
+
+    assert plan_text.magnitude(plan, cost.Cost(4, 2, 0, 1.0)).startswith("usually hours; functionals of 2 files")
 
 
 @pytest.fixture

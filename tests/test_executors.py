@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,6 +31,7 @@ from sertbench.training import EpochEnd
 
 PLUGIN = '''
 import os
+import sys
 from pathlib import Path
 
 import torch
@@ -53,6 +56,8 @@ class Net(NeuralModel):
             os._exit(3)
         if fate == "breaks":
             raise ZeroDivisionError("deep in the plug-in")
+        if fate == "exits":
+            sys.exit(3)
         self.layers = nn.Sequential(nn.Dropout(0.3), nn.Linear(input_shape[0], n_classes))
 
     def forward(self, x):
@@ -112,6 +117,9 @@ def outcome(tasks, tmp_path_factory):
             with pytest.raises(ConfigError) as refused:
                 executor.run(run_fit, tasks(side.folder, 0, fate="refuses"), "refuses")
             side.refused = refused
+            with pytest.raises(TrainingError) as exited:
+                executor.run(run_fit, tasks(side.folder, 0, fate="exits"), "exits")
+            side.exited = exited
             if count > 1:
                 with pytest.raises(TrainingError) as died:
                     executor.run(run_fit, tasks(side.folder, 0, fate="dies"), "dies")
@@ -182,6 +190,30 @@ def test_the_traceback_of_a_worker_comes_with_its_error(outcome):
 
     assert "net.py" in str(outcome.there.broke.value)
     assert 'raise ZeroDivisionError("deep in the plug-in")' in text
+
+
+@pytest.mark.parametrize("side", ["here", "there"])
+def test_a_plugin_that_would_end_the_process_is_a_failed_fit(outcome, side):
+    said = str(getattr(outcome, side).exited.value)
+
+    assert re.search(r"net\.py, line \d+: SystemExit: 3 \(a plug-in must not end the program", said)
+
+
+def test_a_worker_goes_on_after_work_that_would_end_it():
+    ours, theirs = multiprocessing.Pipe()
+    engine = SimpleNamespace(call=lambda work, task, _report: work(task))
+    threading.Thread(target=worker_processes.answer, args=(theirs, engine), daemon=True).start()
+    answers = []
+    for task in ((sys.exit, 3), (abs, -2)):
+        ours.send(task)
+        assert ours.poll(60)
+        answers.append(ours.recv())
+    ours.close()
+
+    (kind, (error, _text)), result = answers
+    assert (kind, type(error)) == ("error", TrainingError)
+    assert str(error).startswith("SystemExit: 3 (")
+    assert result == ("result", 2)
 
 
 def test_one_fit_at_a_time_runs_in_this_process():

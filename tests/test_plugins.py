@@ -166,6 +166,7 @@ def test_private_bases_and_imported_classes_are_not_candidates(tmp_path):
         ("from sertbench.corpus import Korpus", r"line 1: ImportError: cannot import name 'Korpus'"),
         ("def f():\n    return 1 / 0\n\nf()\n", r"mine\.py, line 2: ZeroDivisionError: division by zero"),
         ("raise SystemExit(2)", r"mine\.py, line 1: SystemExit: 2"),
+        ("import sys\nsys.exit()", r"mine\.py, line 2: SystemExit \(a plug-in must not end the program"),
         (
             "from sertbench.corpus import Corpus\nclass Mine(Corpus):\n    pass\n",
             r"mine\.py: Mine must define utterances",
@@ -175,7 +176,7 @@ def test_private_bases_and_imported_classes_are_not_candidates(tmp_path):
             r"Mine\(\) fails: .*missing 1 required positional argument: 'root'\. It must need no arguments",
         ),
     ],
-    ids=["two", "none", "syntax", "module", "name", "error", "exit", "abstract", "constructor"],
+    ids=["two", "none", "syntax", "module", "name", "error", "exit", "exit without words", "abstract", "constructor"],
 )
 def test_a_broken_file_is_one_sentence_with_its_place(tmp_path, text, message):
     path = write(tmp_path / "mine.py", text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -318,6 +319,73 @@ class Remembers(Sound):
         return logits
 
 
+class MultipliesByChance(Sound):
+    """Draws from Python's generator, which nobody seeds."""
+
+    def forward(self, x):
+        return super().forward(x) * random.random()
+
+
+class AddsChance(Sound):
+    """Makes a generator of its own for each batch."""
+
+    def forward(self, x):
+        return super().forward(x) + (0.0 if self.training else float(np.random.default_rng().random()))
+
+
+class LogOfNothing(Sound):
+    """Never gives a number."""
+
+    def forward(self, x):
+        logits = super().forward(x)
+        return torch.log(logits - logits)
+
+
+class NoNumberInTraining(Sound):
+    """Divides by zero in training alone."""
+
+    def forward(self, x):
+        logits = super().forward(x)
+        return logits * (torch.zeros(()) / 0) if self.training else logits
+
+
+class NoNumberAfterAStep(Sound):
+    """Takes the root of what the first step makes negative."""
+
+    recipe = replace(Sound.recipe, optimiser="sgd", momentum=0.0, learning_rate=1.0)
+
+    def __init__(self, input_shape, n_classes):
+        super().__init__(input_shape, n_classes)
+        self.bend = nn.Parameter(torch.full((n_classes,), 1e-3))
+
+    def forward(self, x):
+        return super().forward(x) + self.bend.sqrt()
+
+
+class Explodes(Sound):
+    """Has a gradient that is finite, and learns at a rate that makes infinity of it."""
+
+    recipe = replace(Sound.recipe, optimiser="sgd", momentum=0.0, learning_rate=9.9)
+
+    def __init__(self, input_shape, n_classes):
+        super().__init__(input_shape, n_classes)
+        self.shift = nn.Parameter(torch.zeros(n_classes))
+
+    def forward(self, x):
+        return super().forward(x) + 2 * (3e38 * self.shift)
+
+
+class NeverInitialised(Sound):
+    """A weight that nobody initialises."""
+
+    def __init__(self, input_shape, n_classes):
+        super().__init__(input_shape, n_classes)
+        self.shift = nn.Parameter(torch.empty(n_classes))
+
+    def forward(self, x):
+        return super().forward(x) + self.shift
+
+
 class CountsBatches(Sound):
     """Changes a buffer in evaluation."""
 
@@ -451,6 +519,17 @@ class CountsTo(Whole):
         (Detached, "gradients", ["hidden.0.weight", "detach()"]),
         (LogOfZero, "finite", ["digital silence", "logarithm"]),
         (RootOfZero, "finite", ["gradients that are not finite", "scale", "small constant"]),
+        (LogOfNothing, "finite", ["the logits of ordinary sounds in training mode are not finite", "logarithm"]),
+        (NoNumberInTraining, "finite", ["the logits of ordinary sounds in training mode are not finite"]),
+        (NoNumberAfterAStep, "finite", ["ordinary sounds in eval mode, after a step of training, are not finite"]),
+        (
+            Explodes,
+            "finite",
+            ["after one step of training on ordinary sounds model.shift", "lower the learning rate (9.9)"],
+        ),
+        (NeverInitialised, "finite", ["a new network has model.shift", "initialise every parameter"]),
+        (MultipliesByChance, "no_chance", ["other logits each time"]),
+        (AddsChance, "no_chance", ["other logits each time"]),
         (Frozen, "learns", ["16 items are not learnt by heart", "learning rate (1e-09"]),
         (Remembers, "no_state", ["after another batch", "same state"]),
         (CountsBatches, "no_state", ["predicting changes model.seen"]),

@@ -132,8 +132,17 @@ def test_a_fit_below_the_threshold_is_pruned_after_that_epoch() -> None:
 def test_a_loss_that_is_not_finite_is_an_error_that_says_what_to_do() -> None:
     source = Memory()
     source.x[TRAIN.items[0]] = np.nan
-    with pytest.raises(TrainingError, match="Lower the learning rate"):
+    with pytest.raises(TrainingError, match="Lower the learning rate, or set clip_norm") as told:
         fit(source, replace(RECIPE, normalise="none"))
+    assert "fp32" not in str(told.value)  # it is that already
+
+
+def test_fp32_is_advised_where_a_fit_is_not_in_fp32() -> None:
+    source = Memory()
+    source.x[TRAIN.items[0]] = np.nan
+    network = build(Small, {}, RECIPE, Memory(), TRAIN.items, (F, T), 2, 0)
+    with pytest.raises(TrainingError, match=r"became nan in epoch 1 .*, run with --precision fp32, or set clip_norm"):
+        next(train(network, replace(RECIPE, normalise="none"), source, TRAIN, VAL, 0, Compute("cpu", "bf16")))
 
 
 class Forgetful(Small):

@@ -1,0 +1,32 @@
+"""What a line says of a fit that has ended."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from sertbench.fits import FitRecord
+from sertbench.progress import Display
+from sertbench.training import EpochEnd
+
+EPOCHS = tuple(EpochEnd(i, 1.0, 0.5, 1.0, 0.1, 1.0) for i in (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        (FitRecord("aa", 2, 0.5, EPOCHS, 4.0, 10), "fold 1, seed 0: val UAR 50.0 at epoch 2 of 3, in 4 s"),
+        (FitRecord("aa", 5, 0.5, (), 4.0, 0), "fold 1, seed 0: val UAR 50.0 with its own candidate 5, in 4 s"),
+        (FitRecord("aa", 1, 0.5, (), 4.0, 0), "fold 1, seed 0: val UAR 50.0, in 4 s"),
+        (FitRecord("aa", 7, float("nan"), (), 4.0, 10), "fold 1, seed 0: trained for 7 epochs, in 4 s"),
+    ],
+    ids=["network", "estimator", "estimator without a choice", "network that is trained on the validation part too"],
+)
+def test_a_line_says_of_a_fit_what_it_is(record, said):
+    display = Display(Console(file=io.StringIO(), width=200))
+    with display.fits(1):
+        display.fitted("fold 1, seed 0", record)
+
+    assert display.console.file.getvalue().startswith(f"[1/1] {said}; about 0 s left")
