@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sertbench.errors import few
-from sertbench.report_view import CHEATS, COSTS, Table, View, costs, matrix
+from sertbench.report_view import CHEATS, COSTS, Table, View, costs, matrix, names
 from sertbench.run_details import Curve, Details
 from sertbench.svg import Scale, short
 
@@ -42,7 +42,10 @@ def board(table: Table) -> Figure:
         ends = float(entry.row["uar_ci95_lo"]), float(entry.row["uar_ci95_hi"])
         axes.plot(ends, (k, k), color=colour, lw=2, solid_capstyle="butt")
         axes.plot(entry.uar, k, "o", color=colour, ms=4)
-    labels = [f"{e.row['rank'] + ('=' if e.tied else '') or '–'}  {e.row['model']}" for e in entries]
+    labels = [
+        f"{e.row['rank'] + ('=' if e.tied else '') or '–'}  {called}"
+        for called, e in zip(names(entries), entries, strict=True)
+    ]
     axes.set_yticks(range(len(entries)), labels)
     axes.set_ylim(len(entries) - 0.4, -0.6)
     axes.axvline(table.chance, color="#5b5b5b", lw=0.8, ls="--")
@@ -111,7 +114,10 @@ def optimism(view: View) -> Figure:
         known = [(float(e.row[name]), k) for k, e in enumerate(entries) if e.row.get(name)]
         if known:
             axes.plot(*zip(*known, strict=True), MARKS[j], color=COLOURS[j], ms=5, label=label, ls="none")
-    labels = [f"{e.row['model']}, {e.row['corpus']}{' (synthetic)' if e.synthetic else ''}" for e in entries]
+    labels = [
+        f"{called}, {e.row['corpus']}{' (synthetic)' if e.synthetic else ''}"
+        for called, e in zip(names(entries), entries, strict=True)
+    ]
     axes.set_yticks(range(len(entries)), labels)
     axes.margins(y=0.3)
     axes.invert_yaxis()

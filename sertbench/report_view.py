@@ -219,17 +219,34 @@ def front(points: Sequence[tuple[float, float]]) -> list[bool]:
     return [not any(c <= cost and s >= value and (c, s) != (cost, value) for c, s in points) for cost, value in points]
 
 
+def names(entries: Sequence[Entry]) -> list[str]:
+    """What to call rows in a chart: the model; of several rows of a model on a corpus its features, too, then the row.
+
+    Rows with equal names would be one to a reader.
+    """
+    called = [entry.row["model"] for entry in entries]
+    for more in ("features", "row_id"):
+        often = Counter(zip(called, (entry.row["corpus"] for entry in entries), strict=True))
+        called = [
+            f"{name} {entry.row[more]}" if often[name, entry.row["corpus"]] > 1 else name
+            for name, entry in zip(called, entries, strict=True)
+        ]
+    return called
+
+
+def measured_cheats(entries: Sequence[Entry]) -> dict[str, str]:
+    """Those of CHEATS that some row has measured."""
+    return {name: what for name, what in CHEATS.items() if any(entry.row.get(name) for entry in entries)}
+
+
 def costs(table: Table, name: str) -> tuple[list[tuple[str, float, float, bool]], list[str]]:
     """(model, cost, UAR, on the front) of the table's main rows, and the models for which the cost is not known.
 
-    A model with several rows is named with its features.
+    Rows are called as `names` does.
     """
     entries = table.board("main")
-    often = Counter(entry.row["model"] for entry in entries)
     known, unknown_cost = [], []
-    for entry in entries:
-        model = entry.row["model"]
-        called = f"{model} {entry.row['features']}" if often[model] > 1 else model
+    for called, entry in zip(names(entries), entries, strict=True):
         cost = entry.cost(name)
         if cost is None:
             unknown_cost.append(called)
