@@ -36,7 +36,7 @@ BOARD_COLUMNS = (
     ("train_seconds_per_fit", "Train s", "Seconds per fit"),
     ("predict_rtf", "Latency", "Seconds to predict one second of speech"),
     ("hpo_trials", "Trials", "Optuna trials per fold"),
-    ("n_seeds", "Seeds", "Seeds per fold"),
+    ("n_seeds", "Seeds", "Seeds per fold; rows of fewer than five are provisional"),
 )
 
 

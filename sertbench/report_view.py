@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from sertbench import board_files
 from sertbench.audit import Audit
+from sertbench.board_rows import is_provisional, provisional_in_words
 from sertbench.critical_difference import CriticalDifference
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ class Entry:
         return f"{row['hpo_trials']} trials, {row['n_seeds']} seeds, {row['max_epochs']} epochs"
 
     @property
+    def provisional(self) -> bool:
+        """The row is of too few seeds to be settled."""
+        return is_provisional(self.row)
+
+    @property
     def synthetic(self) -> bool:
         """The corpus is synthetic."""
         return self.row["synthetic"] == "1"
@@ -102,6 +108,11 @@ class Table:
         row = self.first
         subset = "" if row["subset"] == "all" else f", {row['subset']} only"
         return f"{row['corpus']} · {row['label_set']}{subset} · {row['protocol']}"
+
+    @property
+    def provisional(self) -> str:
+        """What must be said of rows of few seeds; empty without any."""
+        return provisional_in_words([e.row for e in self.entries])
 
     def board(self, name: str) -> tuple[Entry, ...]:
         """The entries of one board: main, replication or diagnostic."""

@@ -1,4 +1,4 @@
-"""What a reader of the report can tell apart: rows of one model, what is not known and what is not so, names of points."""
+"""What a reader of the report can tell apart: rows of one model, what is not known, what is not so, names of points."""
 
 from __future__ import annotations
 
