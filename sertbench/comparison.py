@@ -77,7 +77,7 @@ def cautions(run_a: dict[str, Any], run_b: dict[str, Any]) -> Iterator[str]:
 
 def most_epochs(run: dict[str, Any]) -> int | None:
     """How many epochs a fit could have; None for a model that is not trained in epochs."""
-    return run["model"]["recipe"]["epochs"] if any(fit["history"] for fit in run["fits"]) else None
+    return run["model"]["recipe"]["epochs"] if any(fit["history"] for fit in run.get("fits", ())) else None
 
 
 def labels(run_a: dict[str, Any], run_b: dict[str, Any]) -> tuple[str, str]:

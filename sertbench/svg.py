@@ -150,7 +150,7 @@ def pareto(title: str, description: str, x_label: str, points: Sequence[tuple[st
         stair += [(at, height, at, up), (at, up, after, up)]
         height = up
     d = f"M{front[0][0]:.1f} {y.start:g}" + "".join(f"L{a:.1f} {b:.1f}" for _, _, a, b in stair)
-    ordered = sorted(points, key=lambda p: (not p[3], -p[2]))
+    ordered = sorted(points, key=lambda p: (not p[3], p[1]))
     labels = places([(clipped(name), x(cost), y(uar)) for name, cost, uar, _ in ordered],
                     Box(LEFT, 0, WIDTH, y.start), [line(*part) for part in stair])  # fmt: skip
     marks = [

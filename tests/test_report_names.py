@@ -75,7 +75,7 @@ def drawn(points: list[tuple[str, float, float, bool]]) -> dict[str, Box]:
     found = {}
     for x, y, anchor, text in re.findall(pattern, chart):
         width = 6.5 * len(text)
-        left = float(x) - (width if anchor == "end" else 0)
+        left = float(x) - width * {"start": 0, "middle": 0.5, "end": 1}[anchor]
         found[text] = Box(left, float(y) - 9, left + width, float(y) + 2)
     return found
 
