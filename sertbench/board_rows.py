@@ -40,7 +40,26 @@ KEY = (
 TABLE = ("corpus", "label_set", "subset", "protocol_sha256", "corpus_manifest_sha256", "excluded_sha256")
 BOARDS = ("main", "replication", "diagnostic")
 NUMBERS = ("uar_pooled_mean", "uar_ci95_lo", "uar_ci95_hi", "n_utt_scored", "n_seeds", "hpo_trials")  # in every row
+SETTLED_SEEDS = 5  # rows of fewer are provisional: their interval knows too little of the seeds' luck
 NEEDED = (*KEY, *NUMBERS, "row_id", "board", "bundle", "ranked")
+
+
+def is_provisional(row: Mapping[str, Any]) -> bool:
+    """Whether a row is of too few seeds to be settled."""
+    return int(row["n_seeds"]) < SETTLED_SEEDS
+
+
+def provisional_in_words(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The sentence that a table of these rows needs; empty if all are settled.
+
+    >>> provisional_in_words([{"n_seeds": "3"}, {"n_seeds": "5"}])
+    '1 of 2 rows is of fewer than five seeds: provisional.'
+    """
+    n = sum(map(is_provisional, rows))
+    if not n:
+        return ""
+    which = f"{n} of {len(rows)} rows {'is' if n == 1 else 'are'}" if n < len(rows) else "All rows are"
+    return f"{which if len(rows) > 1 else 'The row is'} of fewer than five seeds: provisional."
 
 
 def row_of(run: Mapping[str, Any], folder: Path) -> Row:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sertbench import bundle, statistics
+from sertbench.board_rows import is_provisional
 from sertbench.bundles import Bundles, Own
 from sertbench.errors import BundleError, few
 from sertbench.results import Predictions
@@ -44,18 +46,43 @@ def compare(a: Path, b: Path) -> str:
     y, n = one.column("target"), len(one.classes)
     result = statistics.compare(y, one.labels, two.labels, one.column("speaker"), n)
     probabilities = statistics.equivalence(fold_uars(one), fold_uars(two))
-    lines = [statistics.in_words(result, label(run_a, run_b), label(run_b, run_a), probabilities)]
+    lines = [statistics.in_words(result, *labels(run_a, run_b), probabilities)]
     if run_a["protocol"]["sha256"] != run_b["protocol"]["sha256"]:
         lines.append(
             f"Caution: {a.name} used the protocol {run_a['protocol']['name']}, {b.name} {run_b['protocol']['name']}: "
             "the models were not trained on the same data."
         )
-    for budget in ("trials", "seeds", "epochs"):
-        if run_a["config"][budget] != run_b["config"][budget]:
-            lines.append(f"Caution: unequal {budget}: {run_a['config'][budget]} and {run_b['config'][budget]}.")
+    lines += cautions(run_a, run_b)
     if np.array_equal(one.labels, two.labels):
         lines.append("Caution: the predictions are identical. Two names for one model?")
     return "\n".join(lines)
+
+
+def cautions(run_a: dict[str, Any], run_b: dict[str, Any]) -> Iterator[str]:
+    """What the two were given that was not equal, and what was too little."""
+    a, b = labels(run_a, run_b)
+    for budget in ("trials", "seeds"):
+        one, two = run_a["config"][budget], run_b["config"][budget]
+        if one != two:
+            yield f"Caution: unequal {budget}: {a} {one}, {b} {two}."
+    epochs = most_epochs(run_a), most_epochs(run_b)
+    asked = {run_a["config"]["epochs"], run_b["config"]["epochs"]} != {None}
+    if asked and None not in epochs and epochs[0] != epochs[1]:  # a recipe's own epochs belong to the model
+        yield f"Caution: unequal epochs: {a} at most {epochs[0]}, {b} at most {epochs[1]}."
+    fewer = [f"{name} {run['figures']['n_seeds']}" for name, run in ((a, run_a), (b, run_b))
+             if is_provisional(run["figures"])]  # fmt: skip
+    if fewer:
+        yield f"Caution: fewer than five seeds ({', '.join(fewer)}): provisional."
+
+
+def most_epochs(run: dict[str, Any]) -> int | None:
+    """How many epochs a fit could have; None for a model that is not trained in epochs."""
+    return run["model"]["recipe"]["epochs"] if any(fit["history"] for fit in run.get("fits", ())) else None
+
+
+def labels(run_a: dict[str, Any], run_b: dict[str, Any]) -> tuple[str, str]:
+    """What to call the two."""
+    return label(run_a, run_b), label(run_b, run_a)
 
 
 def label(run: dict[str, Any], other: dict[str, Any]) -> str:

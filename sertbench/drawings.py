@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sertbench.errors import few
-from sertbench.report_view import CHEATS, COSTS, Table, View, costs, matrix
+from sertbench.report_view import CHEATS, COSTS, Table, View, costs, matrix, names
 from sertbench.run_details import Curve, Details
 from sertbench.svg import Scale, short
+from sertbench.svg_labels import Box, line, places
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +46,10 @@ def board(table: Table) -> Figure:
         ends = float(entry.row["uar_ci95_lo"]), float(entry.row["uar_ci95_hi"])
         axes.plot(ends, (k, k), color=colour, lw=2, solid_capstyle="butt")
         axes.plot(entry.uar, k, "o", color=colour, ms=4)
-    labels = [f"{e.row['rank'] + ('=' if e.tied else '') or '–'}  {e.row['model']}" for e in entries]
+    labels = [
+        f"{e.row['rank'] + ('=' if e.tied else '') or '–'}  {called}"
+        for called, e in zip(names(entries), entries, strict=True)
+    ]
     axes.set_yticks(range(len(entries)), labels)
     axes.set_ylim(len(entries) - 0.4, -0.6)
     axes.axvline(table.chance, color="#5b5b5b", lw=0.8, ls="--")
@@ -83,13 +90,12 @@ def pareto(table: Table) -> Figure:
 
     found = [(label, *costs(table, name)) for name, label in COSTS.items()]
     found = [(label, points, without) for label, points, without in found if points]
-    figure, all_axes = new(WIDE, 2.4, len(found))
-    for axes, (label, points, without) in zip(all_axes, found, strict=True):
+    figure, all_axes = new(WIDE, 3.0, len(found))
+    for axes, (_, points, _) in zip(all_axes, found, strict=True):
         front = sorted((cost, uar) for _, cost, uar, best in points if best)
         axes.step([c for c, _ in front], [u for _, u in front], where="post", color=COLOURS[1], lw=1)
-        for model, cost, uar, best in points:
+        for _, cost, uar, best in points:
             axes.plot(cost, uar, "o", color=COLOURS[1 if best else 0], ms=4)
-            axes.annotate(model, (cost, uar), xytext=(3, 4), textcoords="offset points", fontsize=6)
         axes.set_xscale("log")
         axes.margins(0.2)
         known = [cost for _, cost, _, _ in points]
@@ -97,10 +103,50 @@ def pareto(table: Table) -> Figure:
         axes.set_xlim(scale.low, scale.high)
         axes.set_xticks(scale.ticks(), [short(value) for value in scale.ticks()])
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xlabel(label + (f"\nleft out, not known: {few(without, 4)}" if without else ""))
     all_axes[0].set_ylabel("UAR (%)")
     figure.suptitle(title(table), x=0.01, ha="left", fontsize=8)
+    for _ in range(2):  # the layout says how much room there is, and what has none takes room below
+        figure.draw_without_rendering()
+        for axes, (label, points, without) in zip(all_axes, found, strict=True):
+            for text in list(axes.texts):
+                text.remove()
+            unnamed = name_points(axes, figure.dpi, points)
+            said = [f"left out, not known: {few(without, 4)}"] if without else []
+            said += [f"no room for the name of {few(unnamed, 4)}"] if unnamed else []
+            axes.set_xlabel("\n".join([label, *(fill(words, 36) for words in said)]))
     return figure
+
+
+def name_points(axes: Axes, dpi: float, points: Sequence[tuple[str, float, float, bool]]) -> list[str]:
+    """Name each point where there is room, the front's first, and give the names that found none.
+
+    `points` are those of `costs`, and stand in `axes`, whose layout is done.
+    """
+    size = 5.4  # of the letters, points
+    unit = 1.1 * size / 12  # `places` thinks in letters of 12, and matplotlib's font is wide
+    scale = 72 / dpi / unit
+
+    def at(cost: float, uar: float) -> tuple[float, float]:
+        x, y = axes.transData.transform((cost, uar))
+        return scale * x, -scale * y
+
+    room = axes.get_window_extent()
+    beyond = room.x1 + room.width / 20  # the gap between two charts
+    frame = Box(scale * room.x0, -scale * room.y1, scale * beyond, -scale * room.y0)
+    front = sorted(at(cost, uar) for _, cost, uar, best in points if best)
+    steps = [part for (x, y), (to, up) in pairwise(front) for part in (line(x, y, to, y), line(to, y, to, up))]
+    ordered = sorted(points, key=lambda p: (not p[3], p[1]))
+    labels = places([(name, *at(cost, uar)) for name, cost, uar, _ in ordered], frame, steps, 4.5)
+    unnamed = []
+    for (name, cost, uar, _), label in zip(ordered, labels, strict=True):
+        if label is None:
+            unnamed.append(name)
+        else:
+            x, y = at(cost, uar)
+            offset = (label.x - x) * unit, (y - label.y) * unit
+            side = {"start": "left", "middle": "center", "end": "right"}[label.anchor]
+            axes.annotate(label.text, (cost, uar), xytext=offset, textcoords="offset points", fontsize=size, ha=side)
+    return unnamed
 
 
 def optimism(view: View) -> Figure:
@@ -111,7 +157,10 @@ def optimism(view: View) -> Figure:
         known = [(float(e.row[name]), k) for k, e in enumerate(entries) if e.row.get(name)]
         if known:
             axes.plot(*zip(*known, strict=True), MARKS[j], color=COLOURS[j], ms=5, label=label, ls="none")
-    labels = [f"{e.row['model']}, {e.row['corpus']}{' (synthetic)' if e.synthetic else ''}" for e in entries]
+    labels = [
+        f"{called}, {e.row['corpus']}{' (synthetic)' if e.synthetic else ''}"
+        for called, e in zip(names(entries), entries, strict=True)
+    ]
     axes.set_yticks(range(len(entries)), labels)
     axes.margins(y=0.3)
     axes.invert_yaxis()
@@ -189,8 +238,8 @@ def curves(details: Details) -> Figure:
 
     figure, all_axes = new(NARROW * len(parts) / 1.4, 2.3, len(parts))
     for axes, (lines, x, y) in zip(all_axes, parts, strict=True):
-        for line in lines:
-            axes.plot(*zip(*line.points, strict=True), color=COLOURS[line.fold % len(COLOURS)], lw=0.9)
+        for curve in lines:
+            axes.plot(*zip(*curve.points, strict=True), color=COLOURS[curve.fold % len(COLOURS)], lw=0.9)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel(x)
         axes.set_ylabel(y)

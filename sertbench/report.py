@@ -23,10 +23,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from sertbench import __version__, report_cross, report_stress, svg
+from sertbench import __version__, report_cross, report_stress
 from sertbench.errors import StorageError
 from sertbench.report_pages import corpus_values, index_values, model_values
-from sertbench.report_view import CHEATS, View, shown
+from sertbench.report_view import View, shown
 
 ASSETS = Path(__file__).parent / "assets"
 MARK = ".sertbench-report"  # a folder with this file may be replaced
@@ -92,13 +92,12 @@ def environment() -> Environment:
     )
     made.filters["breakable"] = lambda text: escape(text).replace("_", Markup("_<wbr>"))
     made.globals["shown"] = shown
-    made.globals["cheat_keys"] = [(name, svg.sample(k)) for k, name in enumerate(["honest", *CHEATS.values()])]
     return made
 
 
 def page(pages: Environment, path: Path, template: str, root: str, values: Mapping[str, Any]) -> None:
     """Render one page; `root` leads from it to the report's folder."""
-    text = pages.get_template(template).render(root=root, version=__version__, cheats=CHEATS, **values)
+    text = pages.get_template(template).render(root=root, version=__version__, **values)
     path.write_text(text, encoding="utf-8")
 
 

@@ -8,22 +8,37 @@ from typing import Any
 from markupsafe import Markup
 
 from sertbench import svg
-from sertbench.report_view import CHEATS, Entry
+from sertbench.report_view import CHEATS, Entry, measured_cheats, names
 from sertbench.run_details import Curve, Details, Group
 
 SHOWN_SPEAKERS = 24
 
 
+def optimism_values(entries: Sequence[Entry]) -> dict[str, Any] | None:
+    """The optimism meter of some rows: chart, legend and table, with the cheats that any row measured; None without."""
+    if not entries:
+        return None
+    cheats = measured_cheats(entries)
+    kinds = ["honest", *CHEATS.values()]
+    return {
+        "chart": optimism_chart(entries),
+        "legend": [(name, svg.sample(kinds.index(name))) for name in ("honest", *cheats.values())],
+        "cheats": cheats,
+        "rows": list(zip(names(entries), entries, strict=True)),
+        "gap": any(entry.row.get("oracle_gap") for entry in entries),
+    }
+
+
 def optimism_chart(entries: Sequence[Entry]) -> Markup:
     """Honest score and cheats, a line per row."""
     rows = []
-    for entry in entries:
+    for called, entry in zip(names(entries), entries, strict=True):
         dots = [("honest", entry.uar, 0)]
         cheats = [(what, entry.row.get(name)) for name, what in CHEATS.items()]
         dots += [(what, float(value), k) for k, (what, value) in enumerate(cheats, 1) if value]
-        rows.append((f"{entry.row['model']}, {entry.row['corpus']}", dots))
+        rows.append((f"{called}, {entry.row['corpus']}", dots))
     words = "; ".join(f"{name}: " + ", ".join(f"{what} {v:.2f}" for what, v, _ in dots) for name, dots in rows)
-    return svg.strips("Optimism meter", words, rows)
+    return svg.strips("Optimism meter", words, rows, left=210, width=680)
 
 
 def group_chart(title: str, groups: Sequence[Group], chance: float) -> Markup:

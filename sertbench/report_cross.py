@@ -154,13 +154,13 @@ def gather(leaderboards: Path, runs: Path) -> CrossView | None:
             f"{path}: row {torn[0]} is cut off, or has cells too many. Move the file away: `sertbench leaderboard` "
             "writes it anew from the bundles"
         )
+    bundles = Bundles.of(runs, leaderboards).crossed
     findings, _ = verify.verify_cross(path, runs)
     if findings:
         raise StorageError(
-            f"{path} is not what the bundles in {runs} give: {few(map(str, findings), 3)}. "
+            f"{path} is not what the bundles in {bundles} give: {few(map(str, findings), 3)}. "
             "`sertbench leaderboard` writes it anew"
         )
-    bundles = Bundles.of(runs, leaderboards).crossed
     found = [Crossed(row, bundles.find(row)) for row in rows]
     sections = sections_of(found)
     beside = {

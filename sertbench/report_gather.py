@@ -34,6 +34,7 @@ def gather(leaderboards: Path, runs: Path, corpora: Sequence[str] = (), audits: 
         if name not in (known := [*paths, *[CROSS.stem] * crossing]):
             raise ConfigError(unknown("leaderboard", name, known))
     wanted = [name for name in corpora if name != CROSS.stem] if corpora else list(paths)
+    bundles = Bundles.of(runs, leaderboards)
     found: list[CorpusView] = []
     examined = list(audits)
     n_missing = 0
@@ -41,7 +42,7 @@ def gather(leaderboards: Path, runs: Path, corpora: Sequence[str] = (), audits: 
         findings, missing = verify.verify_table(paths[name], runs)
         if findings:
             raise StorageError(
-                f"{paths[name]} is not what the bundles in {runs} give: {few(map(str, findings), 3)}. "
+                f"{paths[name]} is not what the bundles in {bundles} give: {few(map(str, findings), 3)}. "
                 "`sertbench leaderboard` writes it anew"
             )
         n_missing += len(missing)
@@ -50,7 +51,7 @@ def gather(leaderboards: Path, runs: Path, corpora: Sequence[str] = (), audits: 
         if rows or quotes:
             titles = (name, *(row["corpus"] for row in rows[:1]))
             named = tuple(audit for audit in examined if audit.corpus in titles)
-            tables = tables_of(rows, Bundles.of(runs, leaderboards))
+            tables = tables_of(rows, bundles)
             found.append(CorpusView(name, tables, paths[name], quotes, named))
     cross = report_cross.gather(leaderboards, runs) if not corpora or CROSS.stem in corpora else None
     if not found and cross is None:

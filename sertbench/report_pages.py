@@ -9,7 +9,8 @@ from typing import Any
 from sertbench import report_audit, report_stress, svg
 from sertbench.board_rows import BOARDS
 from sertbench.claim import SCORES
-from sertbench.report_charts import model_charts, optimism_chart
+from sertbench.gate import KEYS
+from sertbench.report_charts import model_charts, optimism_values
 from sertbench.report_view import COSTS, CorpusView, Entry, Table, View, costs, matrix, shown
 from sertbench.run_details import details
 
@@ -35,7 +36,7 @@ BOARD_COLUMNS = (
     ("train_seconds_per_fit", "Train s", "Seconds per fit"),
     ("predict_rtf", "Latency", "Seconds to predict one second of speech"),
     ("hpo_trials", "Trials", "Optuna trials per fold"),
-    ("n_seeds", "Seeds", "Seeds per fold"),
+    ("n_seeds", "Seeds", "Seeds per fold; rows of fewer than five are provisional"),
 )
 
 
@@ -64,7 +65,7 @@ def index_values(view: View) -> dict[str, Any]:
         "columns": BOARD_COLUMNS,
         "boards": BOARDS,
         "board_names": BOARD_NAMES,
-        "optimism_chart": optimism_chart(view.measured) if view.measured else None,
+        "optimism": optimism_values(view.measured),
         "cd_chart": diagram,
     }
 
@@ -108,10 +109,27 @@ def audit_of(folder: Path) -> dict[str, Any]:
         key = (overlap["key"], *overlap["roles"])
         if key not in worst or overlap["shared"] > worst[key]["shared"]:
             worst[key] = overlap
-    flags = [("", FLAGS.get(name, name), "yes" if on else "no") for name, on in protocol["flags"].items()]
+    flags = [("", FLAGS.get(name, name), flag_in_words(name, on, protocol["overlaps"]))
+             for name, on in protocol["flags"].items()]  # fmt: skip
     counts = [("", "Utterances tested", f"{corpus['n_tested']} of {corpus['n_utterances']}"),
               ("", "Speakers tested", len(found.speakers)), ("", "Classes", ", ".join(corpus["classes"]))]  # fmt: skip
     return {"flags": counts + flags, "sizes": found.sizes, "overlaps": list(worst.values())}
+
+
+def flag_in_words(name: str, on: bool, overlaps: Sequence[Mapping[str, Any]]) -> str:
+    """A flag of a split as yes or no; not known, with the reason, where the corpus has no values or not for all.
+
+    A key that no utterance has a value for is not among a bundle's overlaps (see `gate.overlaps`).
+    """
+    key = name.removesuffix("_independent").removeprefix("val_").removesuffix("_overlap")
+    if on or key not in KEYS:
+        return "yes" if on else "no"
+    found = [o for o in overlaps if o["key"] == key]
+    if not found:
+        return f"not known: the corpus names no {key}s"
+    if name.endswith("_independent") and not any(o["shared"] for o in found if "test" in o["roles"]):
+        return f"not known: not every test utterance has a {key}"
+    return "no"
 
 
 def model_values(view: View, corpus: CorpusView, table: Table, entry: Entry) -> dict[str, Any]:
@@ -126,7 +144,7 @@ def model_values(view: View, corpus: CorpusView, table: Table, entry: Entry) -> 
         "confusion": confusion_cells(found.confusion), "chosen": chosen(run),
         "figures": list(figure_facts(row)), "provenance": list(provenance(row, run)),
         "recipe": [("", name, words(value)) for name, value in run["model"]["recipe"].items()],
-        "optimism_chart": optimism_chart([entry]) if entry in view.measured else None,
+        "optimism": optimism_values([entry] if entry in view.measured else []),
         **model_charts(found, table.chance),
         **report_stress.values(entry, table.chance),
     }  # fmt: skip

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from sertbench import board_files
 from sertbench.audit import Audit
+from sertbench.board_rows import is_provisional, provisional_in_words
 from sertbench.critical_difference import CriticalDifference
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ class Entry:
         return f"{row['hpo_trials']} trials, {row['n_seeds']} seeds, {row['max_epochs']} epochs"
 
     @property
+    def provisional(self) -> bool:
+        """The row is of too few seeds to be settled."""
+        return is_provisional(self.row)
+
+    @property
     def synthetic(self) -> bool:
         """The corpus is synthetic."""
         return self.row["synthetic"] == "1"
@@ -102,6 +108,11 @@ class Table:
         row = self.first
         subset = "" if row["subset"] == "all" else f", {row['subset']} only"
         return f"{row['corpus']} · {row['label_set']}{subset} · {row['protocol']}"
+
+    @property
+    def provisional(self) -> str:
+        """What must be said of rows of few seeds; empty without any."""
+        return provisional_in_words([e.row for e in self.entries])
 
     def board(self, name: str) -> tuple[Entry, ...]:
         """The entries of one board: main, replication or diagnostic."""
@@ -219,17 +230,34 @@ def front(points: Sequence[tuple[float, float]]) -> list[bool]:
     return [not any(c <= cost and s >= value and (c, s) != (cost, value) for c, s in points) for cost, value in points]
 
 
+def names(entries: Sequence[Entry]) -> list[str]:
+    """What to call rows in a chart: the model; of several rows of a model on a corpus its features, too, then the row.
+
+    Rows with equal names would be one to a reader.
+    """
+    called = [entry.row["model"] for entry in entries]
+    for more in ("features", "row_id"):
+        often = Counter(zip(called, (entry.row["corpus"] for entry in entries), strict=True))
+        called = [
+            f"{name} {entry.row[more]}" if often[name, entry.row["corpus"]] > 1 else name
+            for name, entry in zip(called, entries, strict=True)
+        ]
+    return called
+
+
+def measured_cheats(entries: Sequence[Entry]) -> dict[str, str]:
+    """Those of CHEATS that some row has measured."""
+    return {name: what for name, what in CHEATS.items() if any(entry.row.get(name) for entry in entries)}
+
+
 def costs(table: Table, name: str) -> tuple[list[tuple[str, float, float, bool]], list[str]]:
     """(model, cost, UAR, on the front) of the table's main rows, and the models for which the cost is not known.
 
-    A model with several rows is named with its features.
+    Rows are called as `names` does.
     """
     entries = table.board("main")
-    often = Counter(entry.row["model"] for entry in entries)
     known, unknown_cost = [], []
-    for entry in entries:
-        model = entry.row["model"]
-        called = f"{model} {entry.row['features']}" if often[model] > 1 else model
+    for called, entry in zip(names(entries), entries, strict=True):
         cost = entry.cost(name)
         if cost is None:
             unknown_cost.append(called)

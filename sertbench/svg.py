@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from sertbench.svg_labels import Box, line, places
+
 Points = Sequence[tuple[float, float]]
 WIDTH, HEIGHT = 460, 280
 LEFT, RIGHT, TOP, BOTTOM = 48, 14, 12, 40  # margins for the axes' words
@@ -134,24 +136,31 @@ def lines(
 
 
 def pareto(title: str, description: str, x_label: str, points: Sequence[tuple[str, float, float, bool]]) -> Markup:
-    """Score against cost, (name, cost, UAR, on the front): cost on a logarithmic axis, the front as a stair."""
+    """Score against cost, (name, cost, UAR, on the front): cost on a logarithmic axis, the front as a stair.
+
+    The front's points are named first; a name that has no room is its point's tooltip alone.
+    """
     costs, scores = [p[1] for p in points], [p[2] for p in points]
     pad = max(1.0, 0.15 * (max(scores) - min(scores)))
     y = Scale(min(scores) - pad, max(scores) + pad, HEIGHT - BOTTOM, TOP)
     x = Scale(min(costs) / 1.5, max(costs) * 1.8, LEFT, WIDTH - RIGHT, log=True)
-    front = sorted((p[1], p[2]) for p in points if p[3])
-    stair = f"M{x(front[0][0]):.1f} {y.start:g}" + "".join(f"V{y(s):.1f}H{x(after):.1f}" for (_, s), after in zip(
-        front, [*(c for c, _ in front[1:]), x.high], strict=True))  # fmt: skip
-    parts = [axes(x, y, x_label, "UAR (%)"), tag("path", class_="front", d=stair)]
-    for at, (name, cost, uar, best) in enumerate(sorted(points, key=lambda p: -p[2])):
-        right = x(cost) > WIDTH - 110
-        parts.append(
-            tag("g", tag("title", f"{name}: {short(cost)}, UAR {uar:.2f} %"),
-                tag("circle", class_="mark best" if best else "mark", cx=x(cost), cy=y(uar), r=5),
-                tag("text", clipped(name), class_="name", x=x(cost) + (-4 if right else 4),
-                    y=y(uar) - 9, text_anchor="end" if right else "start") if at < 12 or best else "")
-        )  # fmt: skip
-    return picture(title, description, WIDTH, HEIGHT, *parts)
+    stair, height = [], y.start
+    front = sorted((x(p[1]), y(p[2])) for p in points if p[3])
+    for (at, up), after in zip(front, [*(a for a, _ in front[1:]), x.end], strict=True):
+        stair += [(at, height, at, up), (at, up, after, up)]
+        height = up
+    d = f"M{front[0][0]:.1f} {y.start:g}" + "".join(f"L{a:.1f} {b:.1f}" for _, _, a, b in stair)
+    ordered = sorted(points, key=lambda p: (not p[3], p[1]))
+    labels = places([(clipped(name), x(cost), y(uar)) for name, cost, uar, _ in ordered],
+                    Box(LEFT, 0, WIDTH, y.start), [line(*part) for part in stair])  # fmt: skip
+    marks = [
+        tag("g", tag("title", f"{name}: {short(cost)}, UAR {uar:.2f} %"),
+            tag("circle", class_="mark best" if best else "mark", cx=x(cost), cy=y(uar), r=5),
+            tag("text", label.text, class_="name", x=label.x, y=label.y, text_anchor=label.anchor) if label else "")
+        for (name, cost, uar, best), label in zip(ordered, labels, strict=True)
+    ]  # fmt: skip
+    return picture(title, description, WIDTH, HEIGHT, axes(x, y, x_label, "UAR (%)"), tag("path", class_="front", d=d),
+                   *marks)  # fmt: skip
 
 
 def clipped(name: str, most: int = 22) -> str:

@@ -145,6 +145,20 @@ def verify_table(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
     return findings, missing
 
 
+def in_words(path: Path) -> str:
+    """What `verify_table` has looked at when it finds nothing: measured rows, and quoted ones without predictions."""
+    rows = board_files.parsed(path)
+    n_quoted = sum(map(quoted.is_quoted, rows))
+    n_measured = len(rows) - n_quoted
+    said = []
+    if n_measured:
+        of = "its row" if n_measured == 1 else f"{n_measured} measured rows"
+        said.append(f"every figure of {of} follows from the predictions")
+    if n_quoted:
+        said.append(f"{n_quoted} rows quote papers, as the claims have them: they have no predictions to verify")
+    return "; ".join(said) or "it has no rows: nothing to verify"
+
+
 def wrong_quotes(path: Path) -> Iterator[Finding]:
     """Quoted figures of papers that are not what the claims say, missing or added."""
     published = [row for row in board_files.parsed(path) if quoted.is_quoted(row)]

@@ -202,7 +202,10 @@ def test_finished_fits_are_not_run_again_by_a_run_with_more_seeds(
     assert run("--seeds", "1") == 0
     assert "one seed: its luck is not in the interval" in capsys.readouterr().out
     assert run("--seeds", "2") == 0
-    assert capsys.readouterr().out.count("was done already") == 4
+    said = capsys.readouterr().out
+    assert said.count("was done already") == 4
+    assert "2 seeds: ranks are provisional" in said
+    assert "* this run" in [line.strip() for line in said.splitlines()]
 
 
 def test_worker_processes_give_the_numbers_of_one_process(place: Path) -> None:

@@ -285,10 +285,44 @@ def test_compare_tells_different_models_apart_and_equal_ones_not(tmp_path: Path)
 
 def test_compare_warns_of_identical_predictions_and_unequal_budgets(tmp_path: Path) -> None:
     _, one = make_run(tmp_path, "one", 0.8, 1)
-    _, two = make_run(tmp_path, "two", 0.8, 1, epochs=7)
+    _, two = make_run(tmp_path, "two", 0.8, 1)
+    run = bundle.load_run(two)
+    run["config"]["trials"] = 7
+    bundle.save_run(two, run)
     words = comparison.compare(one, two)
     assert "the predictions are identical" in words
-    assert "unequal epochs: None and 7" in words
+    assert "unequal trials: one 0, two 7." in words
+
+
+def epochs(folder: Path, asked: int | None, most: int, trained: bool = True) -> None:
+    """Make a run one of `most` epochs, with the `--epochs` that were asked for; or one of a model without epochs."""
+    run = bundle.load_run(folder)
+    run["config"]["epochs"], run["model"]["recipe"]["epochs"] = asked, most
+    run["fits"] = [{"history": [{"epoch": 1}] if trained else []}]
+    bundle.save_run(folder, run)
+
+
+def test_compare_speaks_of_epochs_where_they_mean_something(tmp_path: Path) -> None:
+    _, one = make_run(tmp_path, "one", 0.8, 1)
+    _, two = make_run(tmp_path, "two", 0.7, 2)
+    epochs(one, asked=2, most=2)
+    epochs(two, asked=None, most=50)
+    assert "Caution: unequal epochs: one at most 2, two at most 50." in comparison.compare(one, two)
+    epochs(two, asked=None, most=50, trained=False)  # a support vector machine
+    assert "epochs" not in comparison.compare(one, two)
+    epochs(two, asked=2, most=2)
+    assert "epochs" not in comparison.compare(one, two)
+    epochs(one, asked=None, most=100)
+    epochs(two, asked=None, most=50)  # each its own recipe's
+    assert "epochs" not in comparison.compare(one, two)
+
+
+def test_compare_says_that_rows_of_few_seeds_are_provisional(tmp_path: Path) -> None:
+    _, one = make_run(tmp_path, "one", 0.8, 1)
+    run, two = make_run(tmp_path, "two", 0.7, 2)
+    assert "Caution: fewer than five seeds (one 3, two 3): provisional." in comparison.compare(one, two)
+    bundle.save(two, "", make_split(), (many := make_predictions(0.7, 2, 5)), {**run, "figures": figures(many)})
+    assert "Caution: fewer than five seeds (one 3): provisional." in comparison.compare(one, two)
 
 
 def test_compare_refuses_another_membership(tmp_path: Path) -> None:

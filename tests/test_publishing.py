@@ -83,6 +83,20 @@ def test_with_the_runs_still_there_every_check_passes(root: Path) -> None:
     assert (root / "boards" / "one.csv").read_bytes() == before
 
 
+def test_what_is_said_of_the_evidence_names_the_published_bundles(root: Path, capsys) -> None:
+    call("publish", root, "--all")
+    shutil.rmtree(root / "runs")
+    named = str(root / "boards" / "bundles")
+    capsys.readouterr()
+
+    assert call("leaderboard", root, "--check") == 0
+    assert named in "".join(capsys.readouterr().out.split())
+    path = root / "boards" / "one.csv"
+    path.write_text(path.read_text().replace(",strong,", ",stronger,"))
+    assert call("report", root, "--out", str(root / "report")) == 2
+    assert named in "".join(capsys.readouterr().err.split())
+
+
 def test_a_run_made_again_has_a_row_of_its_own_bundle(root: Path, made_bundle) -> None:
     """Somebody reproduces a published row: the row then is theirs, and so is what it is checked against."""
     call("publish", root, "--all")

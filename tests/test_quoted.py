@@ -32,6 +32,24 @@ def test_a_corpus_without_runs_has_the_figures_that_papers_claim_and_no_other(tm
     assert main(["verify", str(tmp_path / "boards" / "iemocap.csv"), "--runs", str(tmp_path)]) == 0
 
 
+def test_verify_says_that_quoted_rows_have_no_predictions(tmp_path: Path, made_bundle, capsys) -> None:
+    n_iemocap, n_emodb = len(quoted.rows("iemocap")), len(quoted.rows("emodb"))
+    made_bundle(tmp_path / "runs", "cnn", "emodb", 0.8, 1)
+    call("leaderboard", tmp_path, "iemocap")
+    capsys.readouterr()
+
+    def verify(name: str) -> int:
+        return main(["verify", str(tmp_path / "boards" / name), "--runs", str(tmp_path / "runs")])
+
+    assert verify("iemocap.csv") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{n_iemocap} rows quote papers" in said
+    assert "follows from" not in said
+    assert verify("emodb.csv") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"every figure of its row follows from the predictions; {n_emodb} rows quote papers" in said
+
+
 def test_quoted_rows_stand_below_the_measured_ones_and_no_row_twice(tmp_path: Path, made_bundle) -> None:
     made_bundle(tmp_path / "runs", "cnn", "emodb", 0.8, 1)
     call("leaderboard", tmp_path)

@@ -166,6 +166,28 @@ def test_markdown_has_a_table_per_board_with_its_caption(folders, capsys) -> Non
     assert "Diagnostics." in text
 
 
+@pytest.mark.parametrize("form", ["markdown", "latex"])
+def test_a_caption_says_which_rows_are_provisional(tmp_path: Path, made_bundle, capsys, form: str) -> None:
+    runs, boards = tmp_path / "runs", tmp_path / "boards"
+    made_bundle(runs, "settled", "one", 0.9, 1, seeds=5)
+    made_bundle(runs, "settled", "two", 0.9, 1, seeds=5)
+    made_bundle(runs, "quick", "two", 0.9, 2, seeds=3)
+    made_bundle(runs, "quick", "three", 0.9, 2, seeds=3)
+    assert call("leaderboard", runs, boards) == 0
+    capsys.readouterr()
+
+    def said(corpus: str) -> str:
+        assert call("leaderboard", runs, boards, corpus, "--format", form) == 0
+        return capsys.readouterr().out
+
+    assert "provisional" not in said("one")
+    assert "1 of 2 rows is of fewer than five seeds: provisional." in (two := said("two"))
+    assert "quick, 3 seeds" in two
+    assert "settled, " not in two
+    assert "The row is of fewer than five seeds: provisional." in (three := said("three"))
+    assert "quick, 3 seeds" not in three
+
+
 def test_latex_is_balanced_and_written_to_a_file(folders, tmp_path: Path, capsys) -> None:
     runs, boards = folders
     out = tmp_path / "table.tex"

@@ -440,7 +440,24 @@ def test_the_heat_map_and_the_optimism_meter_show_the_csvs_numbers(made: Path, p
     assert sorted(numbers) == sorted(r["uar_pooled_mean"] for r in rows if r["board"] == "main")
     (meter,) = index.all("table", class_="optimism")
     strong = next(r for r in rows if r.get("optimism_random_split"))
-    assert [td["text"] for td in below(meter, "td")][1:] == [strong["uar_pooled_mean"], "95.50", "–", "91.00", "1.50"]
+    assert [td["text"] for td in below(meter, "td")][1:] == [strong["uar_pooled_mean"], "95.50", "91.00", "1.50"]
+
+
+def test_a_board_and_a_rows_page_say_that_few_seeds_are_provisional(tmp_path: Path, made_bundle) -> None:
+    made_bundle(tmp_path / "runs", "settled", "one", 0.9, 1, seeds=5)
+    made_bundle(tmp_path / "runs", "settled", "two", 0.9, 1, seeds=5)
+    made_bundle(tmp_path / "runs", "quick", "two", 0.9, 2, seeds=3)
+    arguments = ["--runs", str(tmp_path / "runs"), "--leaderboards", str(tmp_path / "boards")]
+    assert main(["leaderboard", *arguments]) == 0
+    assert main(["report", *arguments, "--out", str(tmp_path / "report")]) == 0
+
+    boards = Page(tmp_path / "report" / "index.html").all("section", class_="board")
+    said = {board["at"]["data-corpus"]: below(board, "p")[0]["text"] for board in boards}
+    assert "provisional" not in said["one"]
+    assert "1 of 2 rows is of fewer than five seeds: provisional." in said["two"]
+    pages = {path.name.partition("-")[0]: path.read_text() for path in (tmp_path / "report/models").glob("*-two-*")}
+    assert "provisional: 3 seeds" in pages["quick"]
+    assert "provisional" not in pages["settled"]
 
 
 def test_ties_are_marked_and_diagnostics_stand_apart(pages: list[Page]) -> None:

@@ -36,6 +36,10 @@ FLAGS = (
 )  # fmt: skip
 SCRIPT, IMAGE = "<script>window.harm=1</script>", "<img src=x onerror='window.harm=2'>"
 TABLES, ROWS = 20, 200
+COVERED = """return [...document.querySelectorAll('.top a, .top button')].filter(e => {
+    const r = e.getBoundingClientRect(), corners = [[r.left + 3, r.top + 3], [r.right - 3, r.bottom - 3]]
+    return corners.some(([x, y]) => !e.contains(document.elementFromPoint(x, y)))
+}).map(e => e.textContent)"""  # links of a page's head that are cut off or lie under others
 
 
 @pytest.fixture(scope="module")
@@ -301,7 +305,7 @@ def test_axe_finds_no_serious_violation(browser, folder: Path, theme: str, width
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-def test_a_page_for_a_phone_has_no_sideways_scrolling(browser, folder: Path) -> None:
+def test_a_page_for_a_phone_shows_every_link_and_has_no_sideways_scrolling(browser, folder: Path) -> None:
     metrics = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     try:
@@ -309,6 +313,7 @@ def test_a_page_for_a_phone_has_no_sideways_scrolling(browser, folder: Path) -> 
             open_page(browser, path)
             browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true; })")
             assert browser.execute_script("return document.documentElement.scrollWidth") <= 390, path.name
+            assert browser.execute_script(COVERED) == [], path.name
         open_page(browser, folder / "index.html")
         names = browser.find_elements("css selector", ".results tbody th[scope=row]")
         assert min(cell.rect["width"] for cell in names) > 90, "a model's name has room"

@@ -31,6 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> int:
     """Give 0 if all is well, 1 if a table is not what the bundles give or a bundle could not be used."""
     from sertbench import rebuild
+    from sertbench.bundles import Bundles
 
     if options.out and not options.format:
         raise ConfigError("--out goes with --format markdown or --format latex")
@@ -38,21 +39,17 @@ def execute(options: argparse.Namespace) -> int:
         raise ConfigError("--check checks all tables: leave CORPUS out")
     if options.format:
         return export(options)
-    screen = console()
+    screen, bundles = console(), Bundles.of(options.runs, options.leaderboards)
     if options.check:
         found = rebuild.check(options.leaderboards, options.runs)
         for line in found:
             screen.print(f"WRONG {line}", highlight=False, markup=False)
         if not found:
-            screen.print(
-                f"{options.leaderboards}: every table is what the bundles in {options.runs} give", markup=False
-            )
+            screen.print(f"{options.leaderboards}: every table is what the bundles in {bundles} give", markup=False)
         return 1 if found else 0
     paths, notes = rebuild.rebuild(options.leaderboards, options.runs, options.corpora)
     if not paths and not notes:
-        raise ConfigError(
-            f"there is no bundle in {options.runs}. `sertbench run` makes one; --runs says where they lie"
-        )
+        raise ConfigError(f"there is no bundle in {bundles}. `sertbench run` makes one; --runs says where they lie")
     for path in paths:
         screen.print(f"written: {path}", highlight=False, markup=False)
     for note in notes:

@@ -147,7 +147,7 @@ def show_grid(results: Sequence[Result], display: Display) -> int:
 
 def show(outcome: Outcome, display: Display) -> None:
     """The tables that the new row stands in."""
-    from sertbench.board_rows import TABLE, key_of
+    from sertbench.board_rows import SETTLED_SEEDS, TABLE, is_provisional, key_of
     from sertbench.leaderboard import shown
 
     row = outcome.row
@@ -158,7 +158,7 @@ def show(outcome: Outcome, display: Display) -> None:
     title = f"{where}, protocol {row['protocol']}, {row['n_utt_scored']} utterances{left_out}"
     caption = (
         "UAR pooled over the test folds, mean over seeds [95 % interval over speakers and seeds]. "
-        "Equal ranks: not told apart. * this run"
+        "Equal ranks: not told apart.\n* this run"
     )
     display.table(title, columns, lines, caption)
     for alarm in (row["alarms"], row.get("identical_to") and f"the predictions are those of {row['identical_to']}"):
@@ -171,10 +171,10 @@ def show(outcome: Outcome, display: Display) -> None:
             + ", ".join(f"{name} {value}" for name, value in cheats.items())
             + f"; oracle gap {row.get('oracle_gap', '-')}"
         )
-    if str(row["n_seeds"]) == "1" and not row["unranked_reason"]:
-        display.say(
-            "one seed: its luck is not in the interval, so ranks are provisional. Publish rows of 5 seeds or more"
-        )
+    if is_provisional(row) and not row["unranked_reason"]:
+        n = str(row["n_seeds"])
+        why = "one seed: its luck is not in the interval, so" if n == "1" else f"{n} seeds:"
+        display.say(f"{why} ranks are provisional. Publish rows of {SETTLED_SEEDS} seeds or more")
     if row["unranked_reason"]:
         display.say(f"not ranked: {row['unranked_reason']}")
     display.say(f"row {row['row_id']} in {outcome.table}")

@@ -26,13 +26,15 @@ def execute(options: argparse.Namespace) -> int:
         raise ConfigError(f"{options.path} does not exist: expected a bundle's folder or a leaderboard CSV")
     if options.path.suffix == ".csv":
         findings, missing = verify.verify_table(options.path, options.runs)
+        verified = verify.in_words(options.path)
     else:
         findings = verify.verify_bundle(options.path)
+        verified = "every figure follows from the predictions"
     screen = console()
     for finding in findings:
         screen.print(f"WRONG {finding}", highlight=False, markup=False)
     for row in missing:
         screen.print(f"not verified, no bundle at hand: {row}", highlight=False, markup=False)
     if not findings and not missing:
-        screen.print(f"{options.path}: every figure follows from the predictions", highlight=False)
+        screen.print(f"{options.path}: {verified}", highlight=False, markup=False)
     return 1 if findings or missing else 0
