@@ -144,13 +144,13 @@ def folds(corpus: Corpus, manifest: Manifest) -> str:
     for protocol in corpus.protocols:
         try:
             split = protocol.split(manifest.utterances)
+            shared = gate.table(gate.overlaps(manifest, split, {}))
         except ProtocolError as error:
             rows.append((f"`{protocol.name}`", f"does not fit: {error}", "", "", "", ""))
             continue
         flags = asdict(gate.flags(manifest, split))
-        yes = [
-            "yes" if flags[key] else "no" for key in ("speaker_independent", "text_independent", "val_speaker_overlap")
-        ]
+        shown = ("speaker_independent", "text_independent", "val_speaker_overlap")
+        yes = [gate.flag_in_words(name, flags[name], shared) for name in shown]
         rows.append((f"`{protocol.name}`", str(len(split.folds)), *yes, f"`{split.sha256[:16]}`"))
     head = (
         "protocol",

@@ -123,6 +123,22 @@ def flags(manifest: Manifest, split: Split) -> SplitFlags:
     )
 
 
+def flag_in_words(name: str, on: bool, table: Sequence[Mapping[str, Any]]) -> str:
+    """A flag of a split as yes or no; not known, with the reason, where the corpus has no values or not for all.
+
+    A key that no utterance has a value for is not in the `table` of the overlaps.
+    """
+    key = name.removesuffix("_independent").removeprefix("val_").removesuffix("_overlap")
+    if on or key not in KEYS:
+        return "yes" if on else "no"
+    found = [o for o in table if o["key"] == key]
+    if not found:
+        return f"not known: the corpus names no {key}s"
+    if name.endswith("_independent") and not any(o["shared"] for o in found if "test" in o["roles"]):
+        return f"not known: not every test utterance has a {key}"
+    return "no"
+
+
 def _check_promises(
     manifest: Manifest, split: Split, promised: Mapping[str, str], columns: Mapping[str, object]
 ) -> None:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sertbench import __version__
+from sertbench import __version__, gate
 from sertbench.cards import table
 from sertbench.feature_spec import Features, SslSpec, WaveformSpec
 from sertbench.model_config import ModelConfig
@@ -148,13 +148,14 @@ def evaluated(config: ModelConfig, run: Mapping[str, Any]) -> str:
     rows[0] = ("UAR", f"{figures['uar_pooled_mean']} [{figures['uar_ci95_lo']}, {figures['uar_ci95_hi']}]")
     rows += [(f"recall, {c}", figures[f"recall_{c}"]) for c in config.classes]
     apart = "no speaker of a test fold was in its training or validation part"
-    warning = "" if flags["speaker_independent"] else " **Test speakers were in training: these figures are too high.**"
+    told = gate.flag_in_words("speaker_independent", flags["speaker_independent"], protocol["overlaps"])
+    warning = f" **Whether test speakers were in training is {told}.**"
+    if told == "no":
+        warning = " **Test speakers were in training: these figures are too high.**"
     parts = [
         f"Cross-validated under `{protocol['name']}` (hash {protocol['sha256'][:12]}): {figures['n_folds']} folds, "
         f"{figures['n_seeds']} seeds, {figures['n_utt_scored']} utterances. Hyperparameters and epochs were chosen on "
-        f"validation parts, and each test part was read once"
-        + (f"; {apart}." if flags["speaker_independent"] else ".")
-        + warning,
+        f"validation parts, and each test part was read once" + (f"; {apart}." if told == "yes" else f".{warning}"),
         table(("percent", "pooled over folds, mean over seeds [95 % interval over speakers and seeds]"), rows),
     ]
     if run["protocol"]["leaky"] or run["protocol"]["shuffled_labels"]:

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sertbench import report_audit, report_stress, svg
+from sertbench import gate, report_audit, report_stress, svg
 from sertbench.board_rows import BOARDS
 from sertbench.claim import SCORES
-from sertbench.gate import KEYS
 from sertbench.report_charts import model_charts, optimism_values
 from sertbench.report_view import COSTS, CorpusView, Entry, Table, View, costs, matrix, shown
 from sertbench.run_details import details
@@ -109,27 +108,11 @@ def audit_of(folder: Path) -> dict[str, Any]:
         key = (overlap["key"], *overlap["roles"])
         if key not in worst or overlap["shared"] > worst[key]["shared"]:
             worst[key] = overlap
-    flags = [("", FLAGS.get(name, name), flag_in_words(name, on, protocol["overlaps"]))
+    flags = [("", FLAGS.get(name, name), gate.flag_in_words(name, on, protocol["overlaps"]))
              for name, on in protocol["flags"].items()]  # fmt: skip
     counts = [("", "Utterances tested", f"{corpus['n_tested']} of {corpus['n_utterances']}"),
               ("", "Speakers tested", len(found.speakers)), ("", "Classes", ", ".join(corpus["classes"]))]  # fmt: skip
     return {"flags": counts + flags, "sizes": found.sizes, "overlaps": list(worst.values())}
-
-
-def flag_in_words(name: str, on: bool, overlaps: Sequence[Mapping[str, Any]]) -> str:
-    """A flag of a split as yes or no; not known, with the reason, where the corpus has no values or not for all.
-
-    A key that no utterance has a value for is not among a bundle's overlaps (see `gate.overlaps`).
-    """
-    key = name.removesuffix("_independent").removeprefix("val_").removesuffix("_overlap")
-    if on or key not in KEYS:
-        return "yes" if on else "no"
-    found = [o for o in overlaps if o["key"] == key]
-    if not found:
-        return f"not known: the corpus names no {key}s"
-    if name.endswith("_independent") and not any(o["shared"] for o in found if "test" in o["roles"]):
-        return f"not known: not every test utterance has a {key}"
-    return "no"
 
 
 def model_values(view: View, corpus: CorpusView, table: Table, entry: Entry) -> dict[str, Any]:

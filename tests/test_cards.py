@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -220,6 +221,15 @@ def test_a_protocol_that_does_not_fit_is_told_not_hidden(demo):
 
 def vars_of(manifest: object) -> dict[str, object]:
     return {name: getattr(manifest, name) for name in manifest.__dataclass_fields__}
+
+
+def test_what_a_corpus_does_not_tell_is_not_told_as_no(demo):
+    corpus = CORPORA["demo"]
+    manifest = build_manifest("demo", corpus, demo, corpus.label_set(None))
+    silent = replace(manifest, utterances=tuple(replace(u, text=None) for u in manifest.utterances))
+
+    assert "not known: the corpus names no texts" in cards.folds(corpus, silent)
+    assert "not known" not in cards.folds(corpus, manifest)
 
 
 def test_bars_in_cells_do_not_break_the_table():

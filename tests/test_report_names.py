@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sertbench import report_charts, svg
-from sertbench.report_pages import flag_in_words
+from sertbench.gate import flag_in_words
 from sertbench.report_view import Entry, names
 from sertbench.svg_labels import Box, line, places
 
