@@ -91,6 +91,7 @@ def audit(
     hints = audit_shortcuts.hints(chosen, label_set, heard)
     findings = [
         *audit_checks.tree_findings(tree, name),
+        *audit_checks.speaker_findings(tree),
         *audit_checks.count_findings(tree, label_set.name),
         *audit_checks.file_findings(tree, heard),
         *audit_checks.copy_findings(tree, heard, copies),

@@ -99,6 +99,21 @@ def tree_findings(tree: Tree, name: str) -> Iterator[Finding]:
     )
 
 
+def speaker_findings(tree: Tree) -> Iterator[Finding]:
+    """Speakers who are said to be a woman here and a man there."""
+    genders: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for u in tree.utterances:
+        if u.gender:
+            genders[u.speaker][u.gender] += 1
+    both = {name: said for name, said in genders.items() if len(said) > 1}
+    words = [
+        f"{printable(name)}: " + ", ".join(f"{g} {n}" for g, n in sorted(both[name].items())) for name in sorted(both)
+    ]
+    text = "speakers with two genders: two people under one name, or a mistake"
+    remedy = "Give two people two names, each in all lines of theirs; or mend the gender."
+    yield from finding("warning", "two-genders", text, remedy, words)
+
+
 def count_findings(tree: Tree, asked: str) -> Iterator[Finding]:
     """Label sets whose counts are not the published ones: an error for the one that was asked for."""
     for label_set in tree.corpus.label_sets if tree.utterances else ():

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -356,6 +356,19 @@ def test_speakers_with_one_label_are_named():
         ("one-label", "warning", ("x",)),
         ("one-speaker", "warning", ("sad",)),
     ]
+
+
+def test_a_speaker_with_two_genders_is_named(root):
+    class Mixed(Small):
+        """Small, with a line that calls a woman a man."""
+
+        def utterances(self, root):
+            for u in super().utterances(root):
+                yield replace(u, gender="male") if u.id == "w1_a_0" else u
+
+    warning = found(examined(root, Mixed()))["two-genders"]
+
+    assert (warning.severity, warning.files) == ("warning", ("w1: female 11, male 1",))
 
 
 def test_measures_of_what_tells_a_label():
