@@ -121,11 +121,11 @@ def few(items: Iterable[object], most: int = 8) -> str:
 def counted(number: int, noun: str) -> str:
     """A number of things, in the plural unless it is one.
 
-    >>> counted(1, "row"), counted(1200, "class")
-    ('1 row', '1,200 classes')
+    >>> counted(1, "row"), counted(12, "class")
+    ('1 row', '12 classes')
     """
     if number == 1:
         return f"1 {noun}"
-    return f"{number:,} " + (
+    return f"{number} " + (
         noun[:-1] + "ies" if noun.endswith("y") else noun + "es" if noun.endswith("s") else noun + "s"
     )

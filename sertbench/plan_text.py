@@ -8,8 +8,9 @@ import numpy as np
 
 from sertbench import config as configs
 from sertbench import memory, ssl_features, utterance_features
+from sertbench.class_coverage import sparse
 from sertbench.cost import Cost
-from sertbench.errors import few
+from sertbench.errors import counted, few
 from sertbench.feature_spec import SAMPLE_RATE, SslSpec, UtteranceSpec
 from sertbench.memory import gigabytes
 from sertbench.model import Estimator
@@ -86,11 +87,20 @@ def extraction(plan: Plan, spec: SslSpec, price: Cost) -> str:
     return f"{work}; {size}; may be stopped at any time"
 
 
+def folds(plan: Plan) -> str:
+    """The protocol with its number of folds, which most summaries begin with."""
+    number, summary = counted(len(plan.split.folds), "fold"), plan.protocol.summary
+    said = "" if summary.startswith(number) else f", {number}"
+    return f"{plan.split.protocol}{said}. {summary[:1].upper()}{summary[1:]}"
+
+
 def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
     """The plan as names and values, for the screen."""
     config, manifest, recipe, cls = plan.config, plan.manifest, plan.recipe, plan.model.cls
     speakers = len({u.speaker for u in manifest.utterances})
-    size = f"{len(manifest)} utterances, {speakers} speakers, {sum(manifest.seconds) / 3600:.2f} h"
+    size = (
+        f"{counted(len(manifest), 'utterance')}, {counted(speakers, 'speaker')}, {sum(manifest.seconds) / 3600:.2f} h"
+    )
     subset = "" if manifest.subset == "all" else f", {manifest.subset} only"
     features = "none"
     if recipe.features is not None:
@@ -102,7 +112,9 @@ def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
     elif isinstance(recipe.features, SslSpec):
         features = f"{recipe.features.label}, {recipe.features.rows} x {layers_or_frames(recipe.features)}"
     tuning = (
-        f"{config.trials} Optuna trials per fold on its validation part" if config.trials else "the recipe as published"
+        f"{counted(config.trials, 'Optuna trial')} per fold on its validation part"
+        if config.trials
+        else "the recipe as published"
     )
     expected = f"at most {duration(price.seconds)} on this machine (early stopping usually ends sooner)"
     made, fits = f"{plan.model.name}, {price.n_parameters:,} parameters", f"of at most {recipe.epochs} epochs each"
@@ -111,7 +123,7 @@ def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
     rows = [
         ("model", f"{made}. {cls.paper}"),
         ("corpus", f"{plan.corpus_name}, {manifest.label_set}{subset}: {size}; classes {', '.join(manifest.classes)}"),
-        ("protocol", f"{plan.split.protocol}, {len(plan.split.folds)} folds. {plan.protocol.summary}"),
+        ("protocol", folds(plan)),
         ("features", features),
         ("tuning", tuning),
         ("fits", f"{price.n_fits} {fits}; seeds per fold: {config.seeds}"),
@@ -120,6 +132,7 @@ def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
         *([("memory", f"up to about {gigabytes(price.memory.size)} per fit")] if price.memory.size else []),
         ("result", f"{plan.folder}"),
     ]  # fmt: skip
+    rows += [("note", f"class {said}") for said in sparse(manifest, plan.split)]
     if plan.excluded:
         rows.append(("left out", f"{len(plan.excluded)} named by --accept-missing: {few(plan.excluded, 4)}"))
     if licence := utterance_features.licence(recipe.features):

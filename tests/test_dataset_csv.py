@@ -398,6 +398,29 @@ def test_bad_input_is_said_in_words_with_status_2(place, capsys, breaking, flags
     assert "Traceback" not in err
 
 
+def test_an_audit_of_a_refused_table_counts_nothing(place, capsys):
+    shouted(place)
+
+    assert main(["audit", "csv", "--data", "calls.csv"]) == 3
+
+    out = capsys.readouterr().out
+    assert "differ only in letter case" in out
+    assert "neutral" not in out
+    assert "classes" not in out
+
+
+def test_what_is_wrong_with_own_audio_is_not_the_fault_of_an_archive(place, capsys):
+    (place / "audio/a_high_0.wav").write_bytes((place / "audio/a_high_0.wav").read_bytes()[:2000])
+    soundfile.write(place / "audio/e_high_0.wav", np.random.default_rng(1).standard_normal(9000) / 9, 8000)
+
+    assert main(["audit", "csv", "--data", "calls.csv"]) == 3
+    assert run("--data", "calls.csv", "--dry-run") == 2
+
+    said = "".join(capsys.readouterr())
+    assert said.count("from its original") + said.count("from the originals") == 3
+    assert "archive" not in said
+
+
 def test_without_a_table_it_is_told_what_to_write(place, capsys):
     assert run() == 2
 
