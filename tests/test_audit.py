@@ -431,7 +431,7 @@ def test_wavs_renamed_by_glam_are_named(iemocap):
 
     report = examined(iemocap, Iemocap())
 
-    assert "8 files were renamed, as the preparation scripts of GLAM and AACNN do" in found(report)["refused"].message
+    assert "8 files renamed, as the preparation scripts of GLAM and AACNN do" in found(report)["refused"].message
     assert report.status == "unusable"
     assert report.files == 40  # all audio is looked at all the same
 

@@ -327,6 +327,21 @@ def test_a_table_is_run_from_end_to_end(place, capsys):
     assert main(["verify", "leaderboards/csv-calls.csv"]) == 0
 
 
+def test_a_plan_counts_once_and_warns_of_a_class_of_one_utterance(place, capsys):
+    table = (place / "calls.csv").read_text()
+    (place / "calls.csv").write_text(table.replace("a_high_0.wav,high", "a_high_0.wav,rare"))
+
+    assert (
+        main(["run", "--model", "majority", "--dataset", "csv", "--data", "calls.csv", "--trials", "1", "--dry-run"])
+        == 0
+    )
+
+    out = " ".join(capsys.readouterr().out.split())
+    assert "protocol speaker-folds/1. 5 folds of whole speakers" in out
+    assert "1 Optuna trial per fold" in out
+    assert "class rare: 1 utterance of 1 speaker, for 1/3 of the UAR; none in the training part of folds" in out
+
+
 def test_two_tables_have_a_leaderboard_each(place):
     (place / "other.csv").write_text((place / "calls.csv").read_text())
 
@@ -336,11 +351,12 @@ def test_two_tables_have_a_leaderboard_each(place):
     assert sorted(p.name for p in (place / "leaderboards").glob("*.csv")) == ["csv-calls.csv", "csv-other.csv"]
 
 
-def test_a_partition_is_run_as_one_fold(place):
+def test_a_partition_is_run_as_one_fold(place, capsys):
     with_partition(place, {"a": "train", "b": "train", "c": "val", "d": "test", "e": "test"})
 
     assert run("--data", "calls.csv", "--epochs", "1") == 0
 
+    assert "partition/1, 1 fold. The split of the column" in capsys.readouterr().out
     (row,) = pd.read_csv(place / "leaderboards" / "csv-calls.csv").to_dict("records")
     assert (row["protocol"], row["n_folds"], row["n_utt_scored"], row["ranked"]) == ("partition/1", 1, 12, 1)
 

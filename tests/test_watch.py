@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,19 @@ def test_events_are_json_lines_with_speed(tmp_path: Path) -> None:
         "rate": 50.0,
     }  # fmt: skip
     assert all(e["time"] > 1.7e9 for e in events)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_stage_counts_the_files_that_it_was_told_of(tmp_path: Path, monkeypatch, terminal: bool) -> None:
+    monkeypatch.setattr("sertbench.progress.time.monotonic", iter(range(0, 10**6, 14)).__next__)
+    display = Display(Console(file=io.StringIO(), force_terminal=terminal, width=140))
+    with display.stage("reading one") as advance:
+        advance(1)
+    with display.stage("reading more") as advance:
+        advance(20, 40)
+        advance(40)
+    assert re.search("reading one: 1 file in [1-9]", shown(display))
+    assert re.search("reading more: 40 files in [1-9]", shown(display))
 
 
 def test_without_a_terminal_there_is_a_line_per_fit_and_no_control_character(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sertbench import config
 from sertbench.commands import console
 from sertbench.commands.run import add_option
-from sertbench.errors import ConfigError
+from sertbench.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from sertbench.cross import Outcome
@@ -114,4 +114,4 @@ def show(outcome: Outcome, display: Display) -> None:
     for row in outcome.rows:
         if row["alarms"]:
             display.say(f"alarm: {row['train']} to {row['test']}: {row['alarms']}", urgent=True)
-    display.say(f"{len(outcome.rows)} row{'s' if len(outcome.rows) > 1 else ''} in {outcome.board}")
+    display.say(f"{counted(len(outcome.rows), 'row')} in {outcome.board}")
