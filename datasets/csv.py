@@ -64,7 +64,7 @@ class Csv(Corpus):
         if len(labels) < 2:
             raise CorpusError(f"{root}: every label is {labels[0]!r}. Classification needs two labels at least.")
         facts = {
-            "title": "csv-" + re.sub(r"[^\w.-]+", "-", root.stem),
+            "title": self.title_of(root),
             "labels": {label: label for label in labels},
             "label_sets": (LabelSet("all", {label: label for label in labels}),),
             "protocols": (PARTITION, SPEAKERS) if found[0].partition else (SPEAKERS,),
@@ -72,6 +72,10 @@ class Csv(Corpus):
         }
         made: Corpus = type("Csv", (type(self),), {"__doc__": self.__doc__, **facts})()
         return made
+
+    def title_of(self, root: Path) -> str:
+        """csv-NAME, of the table's own name."""
+        return "csv-" + re.sub(r"[^\w.-]+", "-", root.stem)
 
     def utterances(self, root: Path) -> Iterator[Utterance]:
         """Yield one utterance per line; its id is the path from the table's folder."""

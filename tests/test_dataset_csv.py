@@ -325,6 +325,11 @@ def test_a_table_is_run_from_end_to_end(place, capsys):
     assert (row["ranked"], row["speaker_independent"], row["rank"]) == (1, 1, 1)
     assert row["uar_pooled_mean"] > 80
     assert main(["verify", "leaderboards/csv-calls.csv"]) == 0
+    capsys.readouterr()
+    assert main(["status", "csv-calls-mean"]) == 0
+    assert capsys.readouterr().out.startswith("csv-calls-mean: done")
+    (kept,) = (place / "runs" / "status").iterdir()
+    assert kept.name.startswith("csv-mean-")  # as before tables had names, so that known runs stay one
 
 
 def test_a_plan_counts_once_and_warns_of_a_class_of_one_utterance(place, capsys):

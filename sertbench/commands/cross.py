@@ -76,6 +76,7 @@ def execute(options: argparse.Namespace) -> int:
         listed(options.train), listed(options.test), listed(options.matrix), listed(options.leave_one_out)
     )
     said: dict[str, Any] = {name: getattr(options, name) for name in TAKEN if hasattr(options, name)}
+    config.refuse_idle(said, said)
     asked = cross.CrossConfig(
         wanted, config.RunConfig(model=options.model, dataset="cross", **said), assigned("--data", options.data),
         assigned("--labels", options.labels), tuple(options.merge),
