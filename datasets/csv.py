@@ -18,13 +18,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sertbench.corpus import AUDIO, Corpus, LabelSet, Utterance
-from sertbench.errors import CorpusError, few, unknown
+from sertbench.errors import CorpusError, counted, few, unknown
 from sertbench.exclusions import excused, name_from
 from sertbench.protocol_rules import OfficialSplit, SpeakerFolds
 from sertbench.protocols import ROLES
+from sertbench.spelling import Spellings
 
 NEEDED = ("path", "label", "speaker")
 OPTIONAL = ("session", "text", "transcript", "gender", "style", "partition")
+NAMES = {"label": "classes", "speaker": "people", "session": "sessions", "text": "texts", "style": "styles"}
 WORDS = {"gender": ("female", "male"), "partition": ROLES}  # what a column may say, besides nothing
 LABELS = {label: label for label in ("neutral", "happy", "sad", "angry")}  # stand for a table's until there is one
 SPEAKERS = SpeakerFolds(
@@ -62,7 +64,7 @@ class Csv(Corpus):
         if len(labels) < 2:
             raise CorpusError(f"{root}: every label is {labels[0]!r}. Classification needs two labels at least.")
         facts = {
-            "title": "csv-" + re.sub(r"[^\w.-]+", "-", root.stem),
+            "title": self.title_of(root),
             "labels": {label: label for label in labels},
             "label_sets": (LabelSet("all", {label: label for label in labels}),),
             "protocols": (PARTITION, SPEAKERS) if found[0].partition else (SPEAKERS,),
@@ -71,10 +73,14 @@ class Csv(Corpus):
         made: Corpus = type("Csv", (type(self),), {"__doc__": self.__doc__, **facts})()
         return made
 
+    def title_of(self, root: Path) -> str:
+        """csv-NAME, of the table's own name."""
+        return "csv-" + re.sub(r"[^\w.-]+", "-", root.stem)
+
     def utterances(self, root: Path) -> Iterator[Utterance]:
         """Yield one utterance per line; its id is the path from the table's folder."""
         lines: dict[str, int] = {}
-        absent = []
+        absent, spellings = [], Spellings()
         for number, row in rows(root):
             where = f"{root}, line {number}"
             path = root.parent / Path(row["path"]).expanduser()
@@ -84,6 +90,13 @@ class Csv(Corpus):
             if id_ in lines:
                 raise CorpusError(f"{where}: {row['path']!r} is there already, in line {lines[id_]}. Keep one of them.")
             lines[id_] = number
+            for column in NAMES:
+                if row.get(column):
+                    spellings.note(column, row[column], number)
+            if path.is_dir():
+                raise CorpusError(
+                    f"{where}: {row['path']!r} is a folder, not an audio file. Name the file that is meant."
+                )
             if not path.is_file():
                 if not excused(id_):
                     absent.append(f"{row['path']} (line {number})")
@@ -92,11 +105,23 @@ class Csv(Corpus):
             yield Utterance(id_, path, row["label"], row["speaker"], **more)  # type: ignore[arg-type]  # all are str
         if absent:
             raise CorpusError(
-                f"{root} names {len(absent)} files that are not there: {few(absent)}. Paths are relative to the "
-                f"table's folder, {root.parent.resolve()}."
+                f"{root} names {counted(len(absent), 'file')} that cannot be found: {few(absent)}. Paths are relative "
+                f"to the table's folder, {root.parent.resolve()}."
             )
+        refuse_spellings(root, spellings)
         if not lines:
             raise CorpusError(f"{root} has no line below its header. Expected: {Csv.layout}")
+
+
+def refuse_spellings(table: Path, spellings: Spellings) -> None:
+    """Refuse names that a person reads as one and a program as two: half of a speaker would train, half would test."""
+    if clashes := list(spellings.clashes()):
+        column = clashes[0][0]
+        example = "ann and ann2" if column == "speaker" else f"{column}1 and {column}2"
+        raise CorpusError(
+            f"{table}: {few([f'{name} {said}' for name, said in clashes], 4)} differ only in letter case, blanks or "
+            f"code points. Write them alike; if they are two {NAMES[column]}, name them differently, e.g. {example}."
+        )
 
 
 def rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:

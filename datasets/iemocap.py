@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sertbench.corpus import Corpus, LabelSet, Utterance
-from sertbench.errors import CorpusError, few
+from sertbench.errors import CorpusError, counted, few
 from sertbench.exclusions import excused
 from sertbench.exclusions import visible as visible_files
 from sertbench.protocol_rules import RANDOM10, BlockFolds, PartnerFolds, RandomFolds, SharedValidation
@@ -221,7 +221,7 @@ def turn_files(session: Path) -> dict[str, Path]:
     renamed = sorted(name for name in wavs if "-" in name)
     if renamed:
         raise CorpusError(
-            f"{session}: {len(renamed)} files were renamed, as the preparation scripts of GLAM and AACNN do: "
+            f"{session}: {counted(len(renamed), 'file')} renamed, as the preparation scripts of GLAM and AACNN do: "
             f"{few(renamed, 3)}. {AGAIN}"
         )
     return wavs

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from sertbench import files, memory, turns
-from sertbench.errors import StorageError, TrainingError
+from sertbench.errors import StorageError, TrainingError, counted
 from sertbench.stopwatch import lap
 
 POLL = 1.0  #          seconds between two looks at whether there is room
@@ -154,7 +154,7 @@ class Ledger:
         running = sum(claim.running for claim in self._others)
         taken = to_come([claim for claim in self._others if claim.running], memory.held)
         free = memory.gigabytes(max(0, self._free - taken))
-        return f"{free} are free beside {running} running fit{'s' * (running != 1)} on this machine"
+        return f"{free} are free beside {counted(running, 'running fit')} on this machine"
 
     def _read(self) -> Iterator[Claim]:
         """The claims of others; those that nobody holds any more are removed."""

@@ -30,7 +30,7 @@ INDEX_VERSION = 1  # raised whenever a probe of the same file gives something el
 _STREAMED = 0x7FFF0000  # programs that write wav to a pipe put 0 or a number near 2^31 or 2^32 where the size should be
 MIN_RATE, MAX_RATE = 1000, 1_000_000  # Hz: a header with another rate is damaged
 _BLOCK = 1 << 20  # samples read at once
-_AGAIN = "Unpack it again from the original archive."
+_AGAIN = "Unpack, copy or export it again from its original."
 
 
 @dataclass(frozen=True)
@@ -205,6 +205,8 @@ def _check_bytes(path: Path) -> None:
             promised = _promised_bytes(file, size) if head[:4] == b"RIFF" and head[8:12] == b"WAVE" else 0
     except FileNotFoundError:
         raise AudioError(f"{path}: does not exist. {_AGAIN}", "missing") from None
+    except IsADirectoryError:
+        raise AudioError(f"{path}: a folder, not an audio file. Rename it, or move it away.", "folder") from None
     except OSError as fault:
         raise AudioError(f"{path}: cannot be opened ({fault.strerror}). Check its permissions.", "unreadable") from None
     if not size:

@@ -91,6 +91,7 @@ def audit(
     hints = audit_shortcuts.hints(chosen, label_set, heard)
     findings = [
         *audit_checks.tree_findings(tree, name),
+        *audit_checks.speaker_findings(tree),
         *audit_checks.count_findings(tree, label_set.name),
         *audit_checks.file_findings(tree, heard),
         *audit_checks.copy_findings(tree, heard, copies),
@@ -131,7 +132,9 @@ def copied(heard: dict[Path, Heard], channel: str) -> list[tuple[Path, Path]]:
 
 
 def tallies(tree: Tree, label_set: LabelSet, chosen: list[Utterance]) -> Iterable[Tally]:
-    """Counts, beside the published ones."""
+    """Counts, beside the published ones; none of a table that is refused, since it alone could tell the classes."""
+    if tree.corpus.tabular and not tree.utterances:
+        return
     expected = len(tree.corpus.expected_ids())
     yield Tally("utterances", "all labels", len(tree.utterances), expected or None)
     for other in tree.corpus.label_sets:

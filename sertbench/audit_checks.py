@@ -22,7 +22,8 @@ LONG = 12.0  #       times the median duration: IEMOCAP's longest turn is 9.5 ti
 ONE_LENGTH = 0.9  #  share of files of exactly the same length from which they were cut or padded by a program
 ENOUGH = 20  #       files that are needed for a statement about all of them
 TIMES = 0.25  #      seconds by which a file may differ from the times in its annotation
-AGAIN = "Unpack the original archive again."
+AGAIN = "Unpack, copy or export them again from the originals."
+UNPACK = "Unpack the original archive again."  # what is published comes in one
 OTHERWISE = "If it was published so, name it in a file for --accept-missing, or leave it."
 FAULTS = {  # fault of AudioError -> what it is, what to do
     "lfs-pointer": ("git-LFS pointers instead of audio", "Type `git lfs pull` in the repository they came from."),
@@ -36,6 +37,7 @@ FAULTS = {  # fault of AudioError -> what it is, what to do
     "header": ("a damaged header", AGAIN),
     "channels": ("several channels, where the corpus has one", AGAIN),
     "unreadable": ("not allowed to be read", "Change their permissions."),
+    "folder": ("folders, not audio files", "Rename them, or move them away."),
     "missing": ("gone, or links to nothing", AGAIN),
     "undecodable": ("not decodable as audio", AGAIN),
 }
@@ -79,7 +81,7 @@ def tree_findings(tree: Tree, name: str) -> Iterator[Finding]:
     )
     expected = tree.corpus.expected_ids()
     lost = sorted(expected - ids.keys() - tree.excusable) if ids else []
-    yield from finding("error", "missing", f"of {len(expected)} published utterances are missing", AGAIN, lost)
+    yield from finding("error", "missing", f"of {len(expected)} published utterances are missing", UNPACK, lost)
     extra = [printable(i) for i in sorted(ids.keys() - expected)] if expected else []
     yield from finding(
         "error", "extra", f"are no published utterances of {name}", "Move them out of the folder.", extra
@@ -99,6 +101,21 @@ def tree_findings(tree: Tree, name: str) -> Iterator[Finding]:
     )
 
 
+def speaker_findings(tree: Tree) -> Iterator[Finding]:
+    """Speakers who are said to be a woman here and a man there."""
+    genders: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for u in tree.utterances:
+        if u.gender:
+            genders[u.speaker][u.gender] += 1
+    both = {name: said for name, said in genders.items() if len(said) > 1}
+    words = [
+        f"{printable(name)}: " + ", ".join(f"{g} {n}" for g, n in sorted(both[name].items())) for name in sorted(both)
+    ]
+    text = "speakers with two genders: two people under one name, or a mistake"
+    remedy = "Give two people two names, each in all lines of theirs; or mend the gender."
+    yield from finding("warning", "two-genders", text, remedy, words)
+
+
 def count_findings(tree: Tree, asked: str) -> Iterator[Finding]:
     """Label sets whose counts are not the published ones: an error for the one that was asked for."""
     for label_set in tree.corpus.label_sets if tree.utterances else ():
@@ -113,7 +130,7 @@ def count_findings(tree: Tree, asked: str) -> Iterator[Finding]:
             wrong = [f"{what} {m} instead of {n}" for what, m, n in classes + speakers]
             text = f"counts of label set {label_set.name}, {subset}, are not the published ones: {few(wrong, 20)}"
             severity = "error" if label_set.name == asked else "warning"
-            yield Finding(severity, "counts", printable(text), AGAIN)
+            yield Finding(severity, "counts", printable(text), UNPACK)
 
 
 def file_findings(tree: Tree, heard: Mapping[Path, Heard]) -> Iterator[Finding]:
@@ -157,7 +174,10 @@ def odd_ones(good: Mapping[Path, Heard], named: Mapping[Path, str]) -> Iterator[
         text = f"another sample rate than the {usual} Hz of the other {n}: " + ", ".join(
             f"{count} of {rate} Hz" for rate, count in sorted(rates.items()) if rate != usual
         )
-        remedy = "What was recorded at another rate sounds different: see the shortcuts. If one tool did it: " + AGAIN
+        remedy = (
+            "What was recorded at another rate sounds different: see the shortcuts. If one tool did it: "
+            + AGAIN.lower()
+        )
         yield from finding("warning", "rate", text, remedy, [named[p] for p, h in good.items() if h.rate != usual])
     channels = Counter(h.channels for h in good.values())
     if len(channels) > 1:  # where this is a fault, the corpus's channel rule has refused them
@@ -193,7 +213,7 @@ def copy_findings(tree: Tree, heard: Mapping[Path, Heard], near: Sequence[tuple[
         if file.usable:
             by_id[ids.get(path, path.stem)].add(file.sha256)
     text = "the same audio under two names"
-    remedy = "A file was copied or misnamed: compare them with the original archive."
+    remedy = "A file was copied or misnamed: compare them with the originals."
     fresh = [pair for pair in pairs if pair not in known]
     yield from finding("warning", "copy", text, remedy, _pairs(tree, fresh))
     text = "nearly the same audio under two names: cut, re-encoded, or at another level"
@@ -201,7 +221,7 @@ def copy_findings(tree: Tree, heard: Mapping[Path, Heard], near: Sequence[tuple[
     yield from finding("warning", "near-copy", text, remedy, _pairs(tree, apart))
     differ = [printable(name) for name, hashes in by_id.items() if len(hashes) > 1]
     text = "there more than once with different audio: one copy of the tree was swapped about or changed"
-    yield from finding("error", "copies-differ", text, AGAIN, sorted(differ))
+    yield from finding("error", "copies-differ", text, UNPACK, sorted(differ))
 
 
 def time_findings(tree: Tree, heard: Mapping[Path, Heard]) -> Iterator[Finding]:
@@ -221,12 +241,12 @@ def time_findings(tree: Tree, heard: Mapping[Path, Heard]) -> Iterator[Finding]:
         else {}
     )
     swapped = [(a, b[0]) for a, b in partners.items() if len(b) == 1 and partners[b[0]] == [a] and a < b[0]]
-    remedy = f"Their audio belongs to each other's name. {AGAIN}"
+    remedy = f"Their audio belongs to each other's name. {UNPACK}"
     text = "swapped: each is as long as the annotation says of the other"
     yield from finding("warning", "swapped", text, remedy, _pairs(tree, swapped))
     rest = [p for p in off if not any(p in pair for pair in swapped)]
     text = f"more than {TIMES} s longer or shorter than the times in the annotation: misnamed, swapped, cut or padded"
-    yield from finding("warning", "other-length", text, AGAIN, [tree.name(p) for p in rest])
+    yield from finding("warning", "other-length", text, UNPACK, [tree.name(p) for p in rest])
 
 
 def _pairs(tree: Tree, pairs: Iterable[tuple[Path, Path]]) -> list[str]:

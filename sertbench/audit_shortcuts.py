@@ -15,6 +15,7 @@ from statistics import fmean, pvariance
 from sertbench.audit_checks import ENOUGH, Finding, finding
 from sertbench.audit_files import Heard
 from sertbench.audit_tree import printable
+from sertbench.class_coverage import by_class
 from sertbench.corpus import LabelSet, Utterance
 
 MOST = {"sample rate": 0.05, "duration": 0.5, "loudness": 0.75, "speaker": 0.5}  # share told, from which to warn
@@ -87,8 +88,6 @@ def findings(
     )
     remedy = "Keep speakers apart, and run --model speaker beside yours."
     yield from finding("warning" if many else "note", "one-label", text, remedy, map(printable, sorted(single)))
-    talkers = defaultdict(set)
-    for u in chosen:
-        talkers[label_set.mapping[u.label]].add(u.speaker)
+    talkers = by_class((label_set.mapping[u.label], u.speaker) for u in chosen)
     alone = [printable(label) for label, who in talkers.items() if len(who) == 1] if len(by_speaker) > 1 else []
     yield from finding("warning", "one-speaker", "labels that one speaker alone has", remedy, alone)

@@ -123,7 +123,7 @@ def complete(job: Job, runner: Runner, display: Display) -> Outcome:
     with held(plan):
         run = done(job, runner, display)
         outcome = publish(plan, with_optimism(plan, run, runner, display))
-    display.ended()
+        display.ended()  # before the lock is free: then a run that nobody holds and that has not ended was stopped
     status.finish(job.config, plan.folder, outcome.row["unranked_reason"] if run.get("failures") else "")
     trim_cache(configs.cache_folder(), cache_limit())
     lap("statistics")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -12,6 +13,7 @@ from typing import Any, get_type_hints
 from sertbench.errors import ConfigError, unknown
 
 EXECUTORS = ("auto", "processes", "dask", "slurm")
+CLUSTERS = {"scheduler": "dask", "slurm": "slurm"}  # option -> the executor that it is for
 
 
 def option(default: Any, text: str, *, least: int | None = None) -> Any:
@@ -84,6 +86,21 @@ def check(name: str, value: Any, hint: Any, least: int | None) -> None:
         raise ConfigError(f"{name} = {value} is not accepted: expected a whole number of at least {least}")
 
 
+def refuse_idle(values: Mapping[str, Any], typed: Mapping[str, Any]) -> None:
+    """ConfigError for an option of a cluster where fits run elsewhere: whoever gave it expects them there.
+
+    An executor that is `typed` is one for today: it beats what a file says of its usual cluster.
+    """
+    chosen = values.get("executor", "auto")
+    for name, executor in CLUSTERS.items():
+        if values.get(name) and chosen != executor and (name in typed or "executor" not in typed):
+            given = f"--{name} {values[name]}"
+            raise ConfigError(
+                f"{given} is for --executor {executor}, but the executor is {chosen}. "
+                f"Type `--executor {executor} {given}`, or leave --{name} out"
+            )
+
+
 def load(path: Path | None, flags: Mapping[str, Any]) -> RunConfig:
     """Defaults < TOML file < flags. `flags` holds only what was typed.
 
@@ -116,6 +133,17 @@ def dump(config: RunConfig) -> str:
     import tomli_w
 
     return tomli_w.dumps({k: v for k, v in asdict(config).items() if v is not None})
+
+
+def flags(values: Mapping[str, Any], left_out: Collection[str] = ()) -> str:
+    """What to type for a configuration: every option that differs from its default, but for some."""
+    said = []
+    for f in fields(RunConfig):
+        value = values.get(f.name)
+        if f.name not in left_out and value not in (None, f.default):
+            flag = "--" + f.name.replace("_", "-")
+            said.append(flag if value is True else f"{flag} {shlex.quote(str(value))}")
+    return " ".join(said)
 
 
 def resolved(config: RunConfig, **values: Any) -> RunConfig:

@@ -136,6 +136,10 @@ class Corpus(ABC):
         """The corpus as it lies at `root`: itself, unless its label sets and protocols are told by the data alone."""
         return self
 
+    def title_of(self, root: Path) -> str:  # noqa: ARG002 - published corpora are called the same wherever they lie
+        """What rows call the corpus at `root`, told without reading it; empty: the plug-in's name."""
+        return self.title
+
     def home(self, root: Path) -> Path:
         """The folder that paths of the corpus are told from."""
         return root.parent if self.tabular else root

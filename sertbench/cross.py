@@ -124,8 +124,8 @@ def read(asked: CrossConfig, display: Display) -> dict[str, Part]:
         corpus = loaded.corpus.at(root)
         name = corpus.title or loaded.name
         label_set = corpus.label_set(asked.labels.get(spec))
-        with display.stage(f"reading {name}", 1):
-            manifest = corpora.build_manifest(name, corpus, root, label_set, "all", cache)
+        with display.stage(f"reading {name}") as advance:
+            manifest = corpora.build_manifest(name, corpus, root, label_set, "all", cache, advance)
         if name in {p.name for p in found.values()}:
             raise ConfigError(f"two of the corpora are called {name}: name each once")
         found[spec] = Part(name, loaded.spec, corpus, label_set, manifest)

@@ -116,3 +116,16 @@ def few(items: Iterable[object], most: int = 8) -> str:
     shown = [str(item) for item in items]
     rest = len(shown) - most
     return ", ".join(shown[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things, in the plural unless it is one.
+
+    >>> counted(1, "row"), counted(12, "class")
+    ('1 row', '12 classes')
+    """
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number} " + (
+        noun[:-1] + "ies" if noun.endswith("y") else noun + "es" if noun.endswith("s") else noun + "s"
+    )

@@ -15,7 +15,7 @@ from typing import Any
 
 from sertbench import benchmark, executors, plugins, status
 from sertbench.benchmark import Job, Outcome
-from sertbench.config import RunConfig, read
+from sertbench.config import RunConfig, read, refuse_idle
 from sertbench.errors import BusyError, ConfigError, SertbenchError
 from sertbench.executors import Runner
 from sertbench.progress import Display
@@ -62,6 +62,7 @@ def expand(path: Path | None, flags: Mapping[str, Any]) -> list[RunConfig]:
         if isinstance(folders, dict):
             one["data"] = folders.get(str(one.get("dataset")))
         configs.append(RunConfig(**one))
+        refuse_idle(one, flags)
     return configs
 
 
@@ -93,7 +94,7 @@ def run(configs: Sequence[RunConfig], display: Display, *, dry: bool = False) ->
 
 def names_of(configs: Sequence[RunConfig]) -> list[str]:
     """A name for each run, as short as tells it from the others."""
-    short = [status.name_of({"dataset": c.dataset, "model": c.model}) for c in configs]
+    short = [status.name_of(vars(c)) for c in configs]
     varied = [
         name
         for name in ("labels", "subset", "protocol", "trials", "seeds", "epochs", "precision", "shuffle_labels")
@@ -167,4 +168,7 @@ def failed_only(configs: Sequence[RunConfig] | None, flags: Mapping[str, Any]) -
     if configs is not None:
         return [config for config in configs if status.has_failed(config)]
     runs = Path(flags.get("runs", "runs"))
-    return [RunConfig(**{**vars(config), **flags}) for config in status.failed_configs(runs)]
+    again = [{**vars(config), **flags} for config in status.failed_configs(runs)]
+    for values in again:
+        refuse_idle(values, flags)
+    return [RunConfig(**values) for values in again]

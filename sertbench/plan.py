@@ -99,9 +99,8 @@ def make(config: RunConfig, display: Display) -> Plan:
         )
     label_set = corpus.label_set(config.labels)
     protocol = find_protocol(corpus, name, config.protocol)
-    with display.stage(f"reading {name}", 1) as advance:
-        manifest = corpora.build_manifest(name, corpus, root, label_set, config.subset, cache, excluded=excluded)
-        advance(1)
+    with display.stage(f"reading {name}") as advance:
+        manifest = corpora.build_manifest(name, corpus, root, label_set, config.subset, cache, advance, excluded)
     lap("corpus")
     full = configs.resolved(
         config, model=model.spec, dataset=loaded.spec, labels=label_set.name, protocol=protocol.name,

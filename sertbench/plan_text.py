@@ -9,8 +9,9 @@ import numpy as np
 
 from sertbench import config as configs
 from sertbench import memory, ssl_features, utterance_features
+from sertbench.class_coverage import sparse
 from sertbench.cost import Cost
-from sertbench.errors import few
+from sertbench.errors import counted, few
 from sertbench.feature_spec import SAMPLE_RATE, SslSpec, UtteranceSpec
 from sertbench.memory import gigabytes
 from sertbench.model import Estimator
@@ -97,18 +98,36 @@ def magnitude(plan: Plan, price: Cost) -> str:
         missing = utterance_features.missing(spec, manifest.audio_sha256, configs.cache_folder())
         speech = sum(s for sha256, s in zip(manifest.audio_sha256, manifest.seconds, strict=True) if sha256 in missing)
         seconds += EXTRACTION * speech / len(os.sched_getaffinity(0))
-        first = f"; {spec.kind} of {len(missing)} files are computed first" if missing else ""
+        first = f"; {spec.kind} of {counted(len(missing), 'file')} are computed first" if missing else ""
     elif isinstance(spec, SslSpec):
         first = " beside the extraction"
     order = "seconds" if seconds < 60 else "minutes" if seconds < 3600 else "hours"
     return f"usually {order}{first} (such fits are not timed beforehand)"
 
 
+def folds(plan: Plan) -> str:
+    """The protocol with its number of folds, which most summaries begin with."""
+    number, summary = counted(len(plan.split.folds), "fold"), plan.protocol.summary
+    said = "" if summary.startswith(number) else f", {number}"
+    return f"{plan.split.protocol}{said}. {summary[:1].upper()}{summary[1:]}"
+
+
+def tuning(trials: int) -> str:
+    """How hyperparameters are chosen."""
+    if not trials:
+        return "the recipe as published"
+    finalists = n_finalists(trials)
+    again = f", the best {finalists} of them with a second seed too" if finalists > 1 else ""
+    return f"{counted(trials, 'Optuna trial')} per fold on its validation part{again}"
+
+
 def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
     """The plan as names and values, for the screen."""
     config, manifest, recipe, cls = plan.config, plan.manifest, plan.recipe, plan.model.cls
     speakers = len({u.speaker for u in manifest.utterances})
-    size = f"{len(manifest)} utterances, {speakers} speakers, {sum(manifest.seconds) / 3600:.2f} h"
+    size = (
+        f"{counted(len(manifest), 'utterance')}, {counted(speakers, 'speaker')}, {sum(manifest.seconds) / 3600:.2f} h"
+    )
     subset = "" if manifest.subset == "all" else f", {manifest.subset} only"
     features = "none"
     if recipe.features is not None:
@@ -119,10 +138,6 @@ def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
         features = f"{recipe.features.kind}, {recipe.features.rows} values per utterance ({by})"
     elif isinstance(recipe.features, SslSpec):
         features = f"{recipe.features.label}, {recipe.features.rows} x {layers_or_frames(recipe.features)}"
-    tuning = "the recipe as published"
-    if config.trials:
-        tuning, again = f"{config.trials} Optuna trials per fold on its validation part", n_finalists(config.trials)
-        tuning += f", the best {again} of them with a second seed too" * (again > 1)
     expected = f"at most {duration(price.seconds)} on this machine (early stopping usually ends sooner)"
     made, fits = f"{plan.model.name}, {price.n_parameters:,} parameters", f"of at most {recipe.epochs} epochs each"
     if issubclass(cls, Estimator):
@@ -130,15 +145,16 @@ def describe(plan: Plan, price: Cost) -> list[tuple[str, str]]:
     rows = [
         ("model", f"{made}. {cls.paper}"),
         ("corpus", f"{plan.corpus_name}, {manifest.label_set}{subset}: {size}; classes {', '.join(manifest.classes)}"),
-        ("protocol", f"{plan.split.protocol}, {len(plan.split.folds)} folds. {plan.protocol.summary}"),
+        ("protocol", folds(plan)),
         ("features", features),
-        ("tuning", tuning),
+        ("tuning", tuning(config.trials)),
         ("fits", f"{price.n_fits} {fits}; seeds per fold: {config.seeds}"),
         ("computing", f"{plan.compute.device}, {plan.compute.precision}, {where(plan)}"),
         ("expected", expected),
         *([("memory", f"up to about {gigabytes(price.memory.size)} per fit")] if price.memory.size else []),
         ("result", f"{plan.folder}"),
     ]  # fmt: skip
+    rows += [("note", f"class {said}") for said in sparse(manifest, plan.split)]
     if plan.excluded:
         rows.append(("left out", f"{len(plan.excluded)} named by --accept-missing: {few(plan.excluded, 4)}"))
     if licence := utterance_features.licence(recipe.features):

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from sertbench.errors import counted
 from sertbench.run_log import RunLog
 
 if TYPE_CHECKING:
@@ -146,25 +147,24 @@ class Display:
         self._log.emit("end")
 
     @contextmanager
-    def stage(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
-        """A step whose length is known; the yielded function takes how many are done so far."""
+    def stage(self, what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+        """A step through files; the yielded function takes how many are done so far, and of how many if that is new."""
         started, last = time.monotonic(), 0
-        if not self.live or self._screen.bars is not None:
-            yield lambda _: None
-        else:
-            with self._make_bars() as bars:
-                bar = bars.add_task(what, total=total, note="")
+        live = self.live and self._screen.bars is None
+        with self._make_bars() if live else nullcontext() as bars:
+            bar = bars.add_task(what, total=total, note="") if bars else None
 
-                def advance(done: int) -> None:
-                    nonlocal last
-                    last = max(last, done)
-                    bars.update(bar, completed=last)
+            def advance(done: int, of: int | None = total) -> None:
+                nonlocal last
+                last = max(last, done)
+                if bars and bar is not None:
+                    bars.update(bar, completed=last, total=of)
 
-                yield advance
-        seconds = time.monotonic() - started
-        self._log.emit("stage", what=what, total=total)
+            yield advance
+        seconds, files = time.monotonic() - started, last if total is None else total
+        self._log.emit("stage", what=what, total=files)
         if seconds > 1:
-            self.say(f"{what}: {total} in {duration(seconds)}")
+            self.say(f"{what}: {counted(files, 'file')} in {duration(seconds)}")
 
     def _make_bars(self) -> Progress:
         return Progress(

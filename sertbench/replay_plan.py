@@ -133,9 +133,8 @@ def ground_of(claim: Claim, chosen: ClaimedCorpus, asked: ReplayConfig, display:
     workers = asked.workers or (1 if compute.device == "cuda" else len(os.sched_getaffinity(0)))
     manifests = {}
     for subset in choice.pick("subset", asked.subsets, known, chosen.subsets):
-        with display.stage(f"reading {name}, {subset}", 1) as advance:
-            manifests[subset] = corpora.build_manifest(name, corpus, root, label_set, subset, cache)
-            advance(1)
+        with display.stage(f"reading {name}, {subset}") as advance:
+            manifests[subset] = corpora.build_manifest(name, corpus, root, label_set, subset, cache, advance)
         if own and chosen.subsets[subset]:
             check_counts(claim, chosen, subset, manifests[subset])
     return Ground(claim, chosen, own, corpus, name, label_set, manifests, config, seeds, compute, workers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sertbench import activations, bundle, stress_record
-from sertbench.config import RunConfig
+from sertbench.config import flags
 from sertbench.protocols import ROLES
 from sertbench.results import Predictions, percent
 from sertbench.scores import CALIBRATION_BINS, confusion, score
@@ -147,14 +147,8 @@ def history(run: Mapping[str, Any], name: str, unit: float) -> tuple[Curve, ...]
 
 def command(run: Mapping[str, Any]) -> str:
     """What to type for this run again: every option that differs from its default, but for where things lie."""
-    config, parts = run["config"], ["sertbench", "run"]
-    for option in fields(RunConfig):
-        value = config.get(option.name)
-        default = None if option.default is MISSING else option.default
-        if option.name in ("runs", "leaderboards", "workers", "data", "optimism") or value in (None, default):
-            continue
-        flag = "--" + option.name.replace("_", "-")
-        parts += [flag] if value is True else [flag, shlex.quote(str(value))]
+    config = run["config"]
+    parts = ["sertbench run", flags(config, ("runs", "leaderboards", "workers", "data", "optimism"))]
     compute = run["compute"]
     found = [name for name in ("device", "precision") if config[name] == "auto"]
     parts += [f"--{name} {shlex.quote(str(compute[name]))}" for name in found]

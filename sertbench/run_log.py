@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 LOG = "log.txt"
 JOURNAL = "fits.jsonl"
 EVENTS = "progress.jsonl"
+SILENT = 120.0  # seconds without an event after which one doubts that a run is alive
 
 
 def file_name(tag: str) -> str:

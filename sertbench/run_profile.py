@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sertbench import files
+from sertbench.errors import counted
 
 if TYPE_CHECKING:
     from sertbench.progress import Display, Timed
@@ -94,7 +95,7 @@ def show(account: Account, display: Display) -> None:
     workers = f", {account.workers} workers" if account.workers > 1 else ""
     first = "" if account.first_step is None else f"; first training step done after {account.first_step:.1f} s"
     display.table(
-        f"where the time went: {account.wall:.1f} s{workers}, {account.n_fits} fits{first}",
+        f"where the time went: {account.wall:.1f} s{workers}, {counted(account.n_fits, 'fit')}{first}",
         ("", "seconds", "share", "per fit", "what it is"),
         rows,
         f"harness overhead: {100 * account.overhead:.1f} % (all but {', '.join(list(MODEL)[:4])})",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sertbench import exclusions
-from sertbench.errors import ConfigError, CorpusError, few, unknown
+from sertbench.errors import ConfigError, CorpusError, counted, few, unknown
 
 if TYPE_CHECKING:
     from sertbench.corpus import Corpus, LabelSet, Utterance
@@ -79,7 +79,7 @@ def check_ids(
     if repeated:
         twice = [str(u.path) for u in found if u.id in repeated]
         raise CorpusError(
-            f"{name}: {len(repeated)} utterances are there more than once (a nested copy?): {few(twice)}. "
+            f"{name}: {counted(len(repeated), 'utterance')} found more than once (a nested copy?): {few(twice)}. "
             "Point --data at one of the copies, or delete the other."
         )
     expected = corpus.expected_ids()

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sertbench import files
+from sertbench import files, plugins
 from sertbench.config import RunConfig
-from sertbench.errors import BusyError, StoppedError, StorageError
-from sertbench.run_log import JOURNAL
+from sertbench.errors import BusyError, SertbenchError, StoppedError, StorageError
+from sertbench.run_log import EVENTS, JOURNAL, SILENT
 
 # What says where a run is done and written, not what is run.
 _ELSEWHERE = ("runs", "leaderboards", "workers", "executor", "scheduler", "slurm", "wait", "optimism")
@@ -45,8 +47,17 @@ class Entry:
 
 
 def name_of(config: Mapping[str, Any]) -> str:
-    """Dataset and model: "emodb-glam"."""
-    return f"{short(config['dataset'])}-{short(config['model'])}"
+    """Dataset and model, as the board calls them: "emodb-glam", "csv-calls-svm"."""
+    return f"{corpus_of(config['dataset'], config.get('data'))}-{short(config['model'])}"
+
+
+@cache
+def corpus_of(dataset: str, data: str | None) -> str:
+    """What rows call a corpus; the plug-in's name where it is given as a file, which nobody wants to run for this."""
+    if data and ".py" not in dataset:
+        with suppress(SertbenchError):
+            return plugins.load_corpus(dataset).corpus.title_of(Path(data)) or dataset
+    return short(dataset)
 
 
 def short(spec: str) -> str:
@@ -71,7 +82,7 @@ def path_of(config: RunConfig) -> Path:
     """Where the state of this configuration's run is kept."""
     values = asdict(settled(config))
     what = json.dumps({k: v for k, v in values.items() if k not in _ELSEWHERE}, sort_keys=True)
-    name = f"{name_of(values)}-{hashlib.sha256(what.encode()).hexdigest()[:8]}.json"
+    name = f"{short(config.dataset)}-{short(config.model)}-{hashlib.sha256(what.encode()).hexdigest()[:8]}.json"
     return Path(config.runs) / "status" / name
 
 
@@ -132,16 +143,32 @@ def entries(runs: Path) -> list[Entry]:
     return found
 
 
+def of(folder: Path) -> Entry | None:
+    """The state of the run in a folder, the last one if several commands led there; None if none was kept."""
+    here = folder.absolute()
+    mine = [entry for entry in entries(here.parent) if entry.folder == here.name]
+    return max(mine, key=lambda entry: (entry.state == "running", entry.at), default=None)
+
+
 def idle(runs: Path, entry: Entry) -> bool:
-    """Whether no process holds the lock of a run."""
+    """Whether no process holds the lock of a run; one on another machine, whose locks a mount may hide, shows signs."""
     lock = runs / entry.folder / ".lock"
     if not entry.folder or not lock.exists():
         return time.time() - entry.at > STARTING
     try:
         with files.locked(lock, 0.0, ""):
-            return True
+            return not alive_elsewhere(runs / entry.folder)
     except StorageError:
         return False
+
+
+def alive_elsewhere(folder: Path) -> bool:
+    """Whether a run that another machine began has told of anything lately."""
+    if progress(folder).host in ("", socket.gethostname()):
+        return False
+    with suppress(OSError):
+        return time.time() - (folder / EVENTS).stat().st_mtime < SILENT
+    return False
 
 
 @dataclass
@@ -156,6 +183,7 @@ class Progress:
     since: float = 0.0  # when the run was last started
     last: float = 0.0
     fresh: int = 0  #     fits that were run since then
+    host: str = ""  #     where it was started
 
     @property
     def seconds_left(self) -> float | None:
@@ -182,6 +210,7 @@ def add(found: Progress, line: Mapping[str, Any]) -> None:
     state, fit, found.last = line["state"], line["fit"], float(line["at"])
     if state == "plan":
         found.total, found.since, found.fresh, found.running = int(line["fits"]), found.last, 0, {}
+        found.host = str(line.get("host", ""))
         found.failed.clear()  # it is tried again
     elif state == "begun":
         found.running[fit] = found.last

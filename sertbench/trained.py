@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sertbench import bundle, estimator_state, feature_spec, files, fits, needed_checkpoint, plan, plugins
 from sertbench.config import RunConfig
-from sertbench.errors import BundleError, ConfigError, SertbenchError, StorageError, unknown
+from sertbench.errors import BundleError, ConfigError, SertbenchError, StorageError, counted, unknown
 from sertbench.estimator_state import State
 from sertbench.feature_spec import SAMPLE_RATE
 from sertbench.fitting import restored
@@ -72,8 +72,8 @@ class Trained:
             return f"one fit of {self.source}: fold {first.fold}, seed {first.seed}"
         seeds = len({m.seed for m in self.members})
         return (
-            f"ensemble of {len(self.members)} fits of {self.source}: {len(self.folds)} folds, {seeds} "
-            f"seed{'s' if seeds > 1 else ''}; mean of their class probabilities"
+            f"ensemble of {len(self.members)} fits of {self.source}: {counted(len(self.folds), 'fold')}, "
+            f"{counted(seeds, 'seed')}; mean of their class probabilities"
         )
 
     def seen(self, audio_sha256: str) -> str:
@@ -81,14 +81,14 @@ class Trained:
         roles = (self.audio or {}).get(audio_sha256)
         if roles is None:
             return ""
-        counted = Counter(roles.get(m.fold, "no part") for m in self.members)
+        places = Counter(roles.get(m.fold, "no part") for m in self.members)
         if len(self.members) == 1:
-            role = next(iter(counted))
+            role = next(iter(places))
             return {"train": "was in training", "val": "was in validation", "test": "was in the test part"}.get(
                 role, "is of the corpus, in no part"
             )
-        words = [f"{what} of {counted[role]}" for role, what in ROLE_WORDS.items() if counted[role]]
-        if not counted["train"] + counted["val"]:
+        words = [f"{what} of {places[role]}" for role, what in ROLE_WORDS.items() if places[role]]
+        if not places["train"] + places["val"]:
             return f"was in the test part of all {len(self.members)} fits"
         return f"was in {', '.join(words)} of the {len(self.members)} fits"
 

@@ -13,12 +13,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sertbench import status
 from sertbench.bundle import is_file_name
+from sertbench.config import flags
 from sertbench.errors import ConfigError, few
 from sertbench.progress import duration
-from sertbench.run_log import EVENTS
-
-SILENT = 120.0  # seconds without an event after which a watcher says so
+from sertbench.run_log import EVENTS, SILENT
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,20 @@ class State:
     running: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # tag -> its last epoch
     finished: tuple[Mapping[str, Any], ...] = ()  # the last fits
     ended: bool = False
+    halted: str = ""  #                   what `sertbench status` says of a run that no process is at, in a word or two
+    again: str = ""  #                    the command that goes on with it
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.ended or bool(self.halted)
 
     @property
     def left(self) -> float | None:
-        """Expected seconds to the end of the fits, from those that are done; None before the first."""
-        return (self.last - self.started) / self.done * (self.fits - self.done) if self.done else None
+        """Expected seconds to the end of the fits, from those that are done; None where nothing can be expected."""
+        if self.over or not self.done:
+            return None
+        return (self.last - self.started) / self.done * (self.fits - self.done)
 
 
 def after(state: State, event: Mapping[str, Any]) -> State:
@@ -46,7 +55,7 @@ def after(state: State, event: Mapping[str, Any]) -> State:
     if kind == "start":
         return State(fits=int(event["fits"]), started=state.last, last=state.last)
     if "tag" in event:  # what comes from a file must not steer the terminal
-        event = {**event, "tag": "".join(c if c.isprintable() else "?" for c in str(event["tag"]))}
+        event = {**event, "tag": printable(str(event["tag"]))}
     if kind == "epoch":
         return replace(state, running={**state.running, event["tag"]: event})
     if kind == "fit":
@@ -54,6 +63,11 @@ def after(state: State, event: Mapping[str, Any]) -> State:
         finished = (*state.finished, event)[-5:]
         return replace(state, running=left, finished=finished, done=int(event["done"]), fits=int(event["fits"]))
     return replace(state, ended=True) if kind == "end" else state
+
+
+def printable(text: str) -> str:
+    """Text of a file without what would steer the terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def read(lines: Iterable[str], state: State) -> State:
@@ -64,6 +78,15 @@ def read(lines: Iterable[str], state: State) -> State:
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
     return state
+
+
+def halted(state: State, entry: status.Entry | None, runs: Path) -> State:
+    """The state of a run in `runs` of which `sertbench status` says `entry`, asked before its events were read."""
+    if state.ended or entry is None or entry.state == "running":
+        return state
+    again = "" if entry.state == "done" else f"sertbench run {flags({**entry.config, 'runs': str(runs)})}"
+    word = f"{entry.state}: {entry.reason}" if entry.reason else entry.state
+    return replace(state, halted=printable(word), again=printable(again))
 
 
 def find(name: str | None, runs: Path) -> Path:
@@ -84,10 +107,15 @@ def find(name: str | None, runs: Path) -> Path:
 
 def lines_of(state: State, now: float) -> list[str]:
     """The state in plain words."""
-    left = "" if state.ended or state.left is None else f", about {duration(state.left)} left"
+    left = "" if state.left is None else f", about {duration(state.left)} left"
     lines = [f"{state.done} of {state.fits} fits{left}" + (", done" if state.ended else "")]
-    lines += [f"{tag}: epoch {e['epoch']} of {e['most']}, {figures(e)}" for tag, e in state.running.items()]
-    if not state.ended and now - state.last > SILENT:
+    if state.halted:
+        lines = [f"{lines[0]}, {state.halted}"]
+    at = "stopped at epoch" if state.halted else "epoch"
+    lines += [f"{tag}: {at} {e['epoch']} of {e['most']}, {figures(e)}" for tag, e in state.running.items()]
+    if state.again:
+        lines.append(f"no process is at work. To go on: {state.again}")
+    if not state.over and now - state.last > SILENT:
         lines.append(f"nothing heard for {duration(now - state.last)}: is the run still alive?")
     return lines
 
@@ -106,7 +134,7 @@ def picture(state: State, name: str, now: float) -> RenderableType:
             "all fits",
             state.done,
             state.fits,
-            "" if state.left is None or state.ended else f"{duration(state.left)} left",
+            state.halted if state.left is None else f"{duration(state.left)} left",
         ),
         *((f"  {tag}", e["epoch"], e["most"], figures(e)) for tag, e in state.running.items()),
     ]

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -358,6 +358,19 @@ def test_speakers_with_one_label_are_named():
     ]
 
 
+def test_a_speaker_with_two_genders_is_named(root):
+    class Mixed(Small):
+        """Small, with a line that calls a woman a man."""
+
+        def utterances(self, root):
+            for u in super().utterances(root):
+                yield replace(u, gender="male") if u.id == "w1_a_0" else u
+
+    warning = found(examined(root, Mixed()))["two-genders"]
+
+    assert (warning.severity, warning.files) == ("warning", ("w1: female 11, male 1",))
+
+
 def test_measures_of_what_tells_a_label():
     labels = ["a", "a", "b", "b"]
     assert audit_shortcuts.between(labels, [1, 1, 5, 5]) == pytest.approx(1)
@@ -418,7 +431,7 @@ def test_wavs_renamed_by_glam_are_named(iemocap):
 
     report = examined(iemocap, Iemocap())
 
-    assert "8 files were renamed, as the preparation scripts of GLAM and AACNN do" in found(report)["refused"].message
+    assert "8 files renamed, as the preparation scripts of GLAM and AACNN do" in found(report)["refused"].message
     assert report.status == "unusable"
     assert report.files == 40  # all audio is looked at all the same
 

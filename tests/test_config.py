@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -131,6 +132,37 @@ def test_a_file_is_read_as_utf_8_whatever_the_locale(toml, monkeypatch):
 def test_a_file_that_cannot_be_read_is_refused_with_the_reason(tmp_path, place, said):
     with pytest.raises(ConfigError, match=f"--config .*: {said}"):
         config.load(tmp_path / place, {})
+
+
+@pytest.mark.parametrize(
+    ("values", "typed"),
+    [
+        ({"executor": "dask", "scheduler": "tcp://1"}, ()),
+        ({"executor": "slurm", "slurm": "queue=a"}, ("slurm",)),
+        ({"executor": "auto", "slurm": "queue=a"}, ("executor",)),  # a file's cluster, not today
+        ({"scheduler": None, "slurm": "", "wait": 600}, ()),
+    ],
+)
+def test_options_of_a_cluster_where_it_is_meant_pass(values, typed):
+    config.refuse_idle(values, {name: values[name] for name in typed})
+
+
+@pytest.mark.parametrize(
+    ("values", "typed", "said"),
+    [
+        (
+            {"scheduler": "tcp://1"},
+            ("scheduler",),
+            "--scheduler tcp://1 is for --executor dask, but the executor is auto",
+        ),
+        ({"slurm": "foo=1"}, (), "Type `--executor slurm --slurm foo=1`, or leave --slurm out"),
+        ({"executor": "processes", "scheduler": "tcp://1"}, ("executor", "scheduler"), "the executor is processes"),
+        ({"executor": "dask", "slurm": "a=1"}, ("slurm",), "is for --executor slurm, but the executor is dask"),
+    ],
+)
+def test_options_of_a_cluster_where_fits_run_elsewhere_are_refused(values, typed, said):
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        config.refuse_idle(values, {name: values[name] for name in typed})
 
 
 def test_open_choices_are_filled_in_and_checked_again():

@@ -93,7 +93,7 @@ def test_two_files_with_one_id_are_both_named(tmp_path):
     make(tmp_path)
     make(tmp_path / "copy", IDS[:1])
 
-    with pytest.raises(CorpusError, match="1 utterances are there more than once") as caught:
+    with pytest.raises(CorpusError, match="1 utterance found more than once") as caught:
         chosen(tmp_path)
 
     assert str(tmp_path / "amy-1-h.wav") in str(caught.value)

@@ -59,7 +59,7 @@ def test_both_archives_are_read_whatever_became_of_the_accents(tmp_path, name, l
 def test_both_archives_together_are_refused_not_counted_twice(tmp_path):
     touch(tmp_path, "CaFE_48k/Peur/Fort/12-P-2-5.wav", "CaFE_192k_2/Peur/Fort/12-P-2-5.aiff")
 
-    with pytest.raises(CorpusError, match=r"1 utterances are there more than once .*Point --data at one"):
+    with pytest.raises(CorpusError, match=r"1 utterance found more than once .*Point --data at one"):
         select(Cafe(), "cafe", tmp_path, Cafe.label_set(None), "all")
 
 

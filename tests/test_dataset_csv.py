@@ -133,8 +133,55 @@ def test_files_that_are_not_there_are_named_with_their_lines(tmp_path):
     (tmp_path / "1.wav").unlink()
     (tmp_path / "3.wav").unlink()
 
-    with pytest.raises(CorpusError, match=r"names 2 files that are not there: 1\.wav \(line 2\), 3\.wav \(line 4\)"):
+    with pytest.raises(CorpusError, match=r"names 2 files that cannot be found: 1\.wav \(line 2\), 3\.wav \(line 4\)"):
         list(Csv().utterances(table))
+
+
+def test_one_file_is_no_files_and_a_folder_is_said_to_be_one(tmp_path):
+    table = write(tmp_path, "1.wav,sad,ann")
+    (tmp_path / "1.wav").unlink()
+    with pytest.raises(CorpusError, match=r"names 1 file that cannot be found: 1\.wav"):
+        list(Csv().utterances(table))
+    (tmp_path / "1.wav").mkdir()
+    with pytest.raises(CorpusError, match=r"line 2: '1\.wav' is a folder, not an audio file"):
+        list(Csv().utterances(table))
+
+
+@pytest.mark.parametrize(
+    ("column", "first", "second", "said"),
+    [
+        ("speaker", "ann", "ANN", r"speaker 'ann' \(line 2\) and 'ANN' \(line 3\) differ only .* ann and ann2\.$"),
+        ("speaker", "Ann Lee", "ann  lee", "speaker 'Ann Lee' .* and 'ann  lee'"),
+        ("speaker", "ann lee", "ann\u00a0lee", r"'ann lee' .* and 'ann\\xa0lee'"),
+        ("speaker", "ren\u00e9", "rene\u0301", r"'ren\\xe9' .* and 'rene\\u0301'"),
+        ("speaker", "Strasse", "stra\u00dfe", "'Strasse' .* and 'stra\u00dfe'"),
+        ("speaker", "ann", "\uff41nn", "'ann' .* and '\uff41nn'"),
+        ("speaker", "ann", "a\u200bnn", r"and 'a\\u200bnn'"),
+        ("label", "calm", "CALM", r"label 'calm' .* and 'CALM' .* two classes, name them differently, e\.g\. label1"),
+        ("session", "s1", "S1", "session 's1' .* two sessions"),
+        ("text", "Oh no", "oh no", "text 'Oh no' .* two texts"),
+        ("style", "read", "Read", "style 'read' .* two styles"),
+    ],
+)
+def test_one_name_in_two_spellings_is_refused_with_both_lines(tmp_path, column, first, second, said):
+    header = "path,label,speaker,session,text,style"
+    cells = dict(zip(header.split(","), ("", "calm", "ann", "s", "t", "read"), strict=True))
+    lines = [
+        ",".join({**cells, "path": f"{n}.wav", column: name}.values()) for n, name in enumerate((first, second, first))
+    ]
+    table = write(tmp_path, *lines, header=header)
+
+    with pytest.raises(CorpusError, match=said):
+        list(Csv().utterances(table))
+
+
+def test_all_spellings_are_named_at_once_and_other_names_are_left_alone(tmp_path):
+    table = write(tmp_path, "1.wav,calm,ann", "2.wav,Calm,Ann", "3.wav,sad,ann2", "4.wav,sad,a_nn", "5.wav,sad,an n")
+
+    with pytest.raises(CorpusError, match=r"label 'calm' .* 'Calm' \(line 3\), speaker 'ann' .* 'Ann' \(line 3\) diff"):
+        list(Csv().utterances(table))
+    write(tmp_path, "1.wav,calm,ann", "3.wav,sad,ann2", "4.wav,sad,a_nn", "5.wav,sad,an n")
+    assert len({u.speaker for u in Csv().utterances(table)}) == 4
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00path", b'path,label,speaker\n"1.wav,sad,ann\n'])
@@ -278,6 +325,26 @@ def test_a_table_is_run_from_end_to_end(place, capsys):
     assert (row["ranked"], row["speaker_independent"], row["rank"]) == (1, 1, 1)
     assert row["uar_pooled_mean"] > 80
     assert main(["verify", "leaderboards/csv-calls.csv"]) == 0
+    capsys.readouterr()
+    assert main(["status", "csv-calls-mean"]) == 0
+    assert capsys.readouterr().out.startswith("csv-calls-mean: done")
+    (kept,) = (place / "runs" / "status").iterdir()
+    assert kept.name.startswith("csv-mean-")  # as before tables had names, so that known runs stay one
+
+
+def test_a_plan_counts_once_and_warns_of_a_class_of_one_utterance(place, capsys):
+    table = (place / "calls.csv").read_text()
+    (place / "calls.csv").write_text(table.replace("a_high_0.wav,high", "a_high_0.wav,rare"))
+
+    assert (
+        main(["run", "--model", "majority", "--dataset", "csv", "--data", "calls.csv", "--trials", "1", "--dry-run"])
+        == 0
+    )
+
+    out = " ".join(capsys.readouterr().out.split())
+    assert "protocol speaker-folds/1. 5 folds of whole speakers" in out
+    assert "1 Optuna trial per fold" in out
+    assert "class rare: 1 utterance of 1 speaker, for 1/3 of the UAR; none in the training part of folds" in out
 
 
 def test_two_tables_have_a_leaderboard_each(place):
@@ -289,11 +356,12 @@ def test_two_tables_have_a_leaderboard_each(place):
     assert sorted(p.name for p in (place / "leaderboards").glob("*.csv")) == ["csv-calls.csv", "csv-other.csv"]
 
 
-def test_a_partition_is_run_as_one_fold(place):
+def test_a_partition_is_run_as_one_fold(place, capsys):
     with_partition(place, {"a": "train", "b": "train", "c": "val", "d": "test", "e": "test"})
 
     assert run("--data", "calls.csv", "--epochs", "1") == 0
 
+    assert "partition/1, 1 fold. The split of the column" in capsys.readouterr().out
     (row,) = pd.read_csv(place / "leaderboards" / "csv-calls.csv").to_dict("records")
     assert (row["protocol"], row["n_folds"], row["n_utt_scored"], row["ranked"]) == ("partition/1", 1, 12, 1)
 
@@ -310,6 +378,13 @@ def test_a_partition_that_shares_speakers_is_refused_before_training(place, caps
     assert "speaker" in err
 
 
+def shouted(place: Path) -> None:
+    """Every second line of a speaker has the name in capitals."""
+    head, *lines = (place / "calls.csv").read_text().splitlines()
+    lines = [line[:-1] + line[-1].upper() if n % 2 else line for n, line in enumerate(lines)]
+    (place / "calls.csv").write_text("\n".join([head, *lines]))
+
+
 def two_speakers(place: Path) -> None:
     lines = (place / "calls.csv").read_text().splitlines()
     (place / "calls.csv").write_text("\n".join(line for line in lines if line[-1] not in "cde"))
@@ -324,6 +399,7 @@ def misspelt(place: Path) -> None:
     ("breaking", "flags", "said"),
     [
         (two_speakers, [], "needs at least three speakers"),
+        (shouted, [], "speaker 'a' (line 2) and 'A' (line 3), speaker 'b'"),
         (misspelt, [], "no column is called 'talker'"),
         (None, ["--data", "audio"], "audio (--data) is a folder, not a table"),
         (None, ["--data", "cals.csv"], "cals.csv (--data) does not exist"),
@@ -341,6 +417,29 @@ def test_bad_input_is_said_in_words_with_status_2(place, capsys, breaking, flags
     assert err.startswith("sertbench: error: ")
     assert said in err
     assert "Traceback" not in err
+
+
+def test_an_audit_of_a_refused_table_counts_nothing(place, capsys):
+    shouted(place)
+
+    assert main(["audit", "csv", "--data", "calls.csv"]) == 3
+
+    out = capsys.readouterr().out
+    assert "differ only in letter case" in out
+    assert "neutral" not in out
+    assert "classes" not in out
+
+
+def test_what_is_wrong_with_own_audio_is_not_the_fault_of_an_archive(place, capsys):
+    (place / "audio/a_high_0.wav").write_bytes((place / "audio/a_high_0.wav").read_bytes()[:2000])
+    soundfile.write(place / "audio/e_high_0.wav", np.random.default_rng(1).standard_normal(9000) / 9, 8000)
+
+    assert main(["audit", "csv", "--data", "calls.csv"]) == 3
+    assert run("--data", "calls.csv", "--dry-run") == 2
+
+    said = "".join(capsys.readouterr())
+    assert said.count("from its original") + said.count("from the originals") == 3
+    assert "archive" not in said
 
 
 def test_without_a_table_it_is_told_what_to_write(place, capsys):

@@ -126,7 +126,7 @@ def test_one_turn_in_two_files_is_refused(root):
     (root / "test" / "dia0_utt0.flac").touch()
     corpus = meld.Meld()
 
-    with pytest.raises(CorpusError, match="1 utterances are there more than once"):
+    with pytest.raises(CorpusError, match="1 utterance found more than once"):
         select(corpus, "meld", root, corpus.label_set(None), "all")
 
 

@@ -58,7 +58,7 @@ def test_a_nested_second_copy_is_refused(tmp_path):
         folder.mkdir(exist_ok=True)
         (folder / "YAF_youth_sad.wav").touch()
 
-    with pytest.raises(CorpusError, match="1 utterances are there more than once"):
+    with pytest.raises(CorpusError, match="1 utterance found more than once"):
         select(Tess(), "tess", tmp_path, Tess.label_set(None), "all")
 
 

@@ -373,7 +373,7 @@ def test_a_nested_second_copy_of_ravdess_is_refused_not_counted_twice(tmp_path):
     by_expected_ids("ravdess", tmp_path / "audio_speech_actors_01-24")
     touch(tmp_path / "Actor_07" / "03-01-03-01-02-01-07.wav")
 
-    with pytest.raises(CorpusError, match=r"1 utterances are there more than once .*Point --data at one"):
+    with pytest.raises(CorpusError, match=r"1 utterance found more than once .*Point --data at one"):
         select(corpus, "ravdess", tmp_path, corpus.label_set(None), "all")
 
 
@@ -539,7 +539,7 @@ def test_an_iemocap_tree_renamed_by_other_code_is_refused(tmp_path):
     wav = root / "Session2/sentences/wav/Ses02F_impro01/Ses02F_impro01_F000.wav"
     wav.rename(wav.with_name("Ses02F-impro01-01-01-F000.wav"))
 
-    with pytest.raises(CorpusError, match=r"1 files were renamed.*Ses02F-impro01-01-01-F000.*Unpack"):
+    with pytest.raises(CorpusError, match=r"1 file renamed.*Ses02F-impro01-01-01-F000.*Unpack"):
         list(adapter("iemocap").utterances(root))
 
 

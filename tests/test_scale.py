@@ -108,6 +108,9 @@ def test_a_grid_in_a_file_and_its_dry_run(place, capsys):
         (["--model", "cnn", "--models", "cnn,glam", "--dataset", "demo"], "give one of them"),
         (["--model", "cnn", "--datasets", "emodb,ravdess", "--data", "x"], "SERTBENCH_DATA"),
         (["--only-failed", "--model", "cnn"], "--dataset is missing"),
+        (["--scheduler", "tcp://1", "--model", "cnn", "--dataset", "demo", "--dry-run"], "--executor dask"),
+        (["--slurm", "foo=1", "--model", "cnn", "--dataset", "demo", "--dry-run"], "--executor slurm"),
+        (["--only-failed", "--models", "cnn,glam", "--dataset", "demo", "--slurm", "a=1"], "--executor slurm"),
         (["--executor", "dask", "--model", "plain.py", "--dataset", "tones.py", "--data", "data"], "--scheduler"),
     ],
 )

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
+import socket
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from sertbench import watch
+from sertbench import files, status, watch
 from sertbench.cli import main
+from sertbench.config import RunConfig
 from sertbench.errors import ConfigError
 from sertbench.fits import FitRecord
 from sertbench.progress import Display
-from sertbench.run_log import EVENTS
+from sertbench.run_log import EVENTS, JOURNAL
 from sertbench.training import EpochEnd
 
 
@@ -55,6 +59,19 @@ def test_events_are_json_lines_with_speed(tmp_path: Path) -> None:
         "rate": 50.0,
     }  # fmt: skip
     assert all(e["time"] > 1.7e9 for e in events)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_stage_counts_the_files_that_it_was_told_of(tmp_path: Path, monkeypatch, terminal: bool) -> None:
+    monkeypatch.setattr("sertbench.progress.time.monotonic", iter(range(0, 10**6, 14)).__next__)
+    display = Display(Console(file=io.StringIO(), force_terminal=terminal, width=140))
+    with display.stage("reading one") as advance:
+        advance(1)
+    with display.stage("reading more") as advance:
+        advance(20, 40)
+        advance(40)
+    assert re.search("reading one: 1 file in [1-9]", shown(display))
+    assert re.search("reading more: 40 files in [1-9]", shown(display))
 
 
 def test_without_a_terminal_there_is_a_line_per_fit_and_no_control_character(tmp_path: Path) -> None:
@@ -123,6 +140,78 @@ def test_watch_says_how_a_finished_run_stands(tmp_path: Path, capsys) -> None:
         assert main(["watch", name, "--runs", str(tmp_path / "runs")]) == 0
         assert "1 of 2 fits, done" in capsys.readouterr().out
     assert main(["watch", "--once", "--runs", str(tmp_path / "runs")]) == 0
+
+
+def kept(runs: Path, state: str, reason: str = "") -> Path:
+    """A run that told of a fit and an epoch, and then ended as `state` says, without a last word."""
+    folder = runs / "made-cnn-1"
+    tell(folder, ends=False)
+    (folder / ".lock").touch()
+    config = RunConfig(model="cnn", dataset="made", seeds=2, data="my corpora/made", runs=str(runs))
+    status.write(config, state, reason, folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "said"),
+    [
+        ("stopped", "", "1 of 2 fits, stopped"),
+        ("running", "", "1 of 2 fits, stopped"),  # killed: nobody holds the lock
+        ("failed", "no space \x1b[2J left", "1 of 2 fits, failed: no space ?[2J left"),
+    ],
+)
+@pytest.mark.parametrize("once", [["--once"], []])
+def test_watch_knows_a_run_that_nobody_is_at_and_how_to_go_on(
+    tmp_path: Path, capsys, monkeypatch, state, reason, said, once
+):
+    monkeypatch.chdir(tmp_path)
+    kept(Path("runs"), state, reason)
+
+    assert main(["watch", *once]) == 0
+
+    first, second, last = (
+        " ".join(capsys.readouterr().out.split())
+        .replace(" fold 1", "\nfold 1")
+        .replace(" no process", "\nno process")
+        .splitlines()
+    )
+    assert first == said
+    assert second == "fold 1, seed 1: stopped at epoch 1 of 3, loss 1.250, val UAR 50.0, 50 utterances/s"
+    data = f"--data '{tmp_path}/my corpora/made'"
+    assert last == f"no process is at work. To go on: sertbench run --model cnn --dataset made {data} --seeds 2"
+
+
+def test_watch_goes_on_with_a_run_that_somebody_holds(tmp_path: Path, capsys) -> None:
+    folder = kept(tmp_path / "runs", "running")
+    with files.locked(folder / ".lock", 1.0, "held"):
+        assert main(["watch", "--once", str(folder)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert re.search("1 of 2 fits, about .* left fold 1, seed 1: epoch 1 of 3", out)
+    assert "stopped" not in out
+
+
+def test_watch_believes_the_signs_of_a_machine_whose_locks_it_cannot_see(tmp_path: Path, capsys) -> None:
+    folder = kept(tmp_path / "runs", "running")
+    journal = folder / JOURNAL
+    journal.write_text(journal.read_text().replace(socket.gethostname(), "elsewhere"))
+    assert main(["watch", "--once", str(folder)]) == 0
+    assert "stopped" not in capsys.readouterr().out
+    os.utime(folder / EVENTS, (0, 0))
+    assert main(["watch", "--once", str(folder)]) == 0
+    assert "stopped" in capsys.readouterr().out
+
+
+def test_the_picture_of_a_stopped_run_promises_nothing(tmp_path: Path) -> None:
+    folder = kept(tmp_path / "runs", "stopped")
+    state = watch.read((folder / EVENTS).read_text().splitlines(), watch.State())
+    state = watch.halted(state, status.of(folder), folder.parent)
+    console = Console(file=io.StringIO(), width=300)
+    console.print(watch.picture(state, "made", state.last + 1000))
+    said = console.file.getvalue()
+    assert "stopped" in said
+    assert f"--runs {tmp_path}/runs" in said
+    assert "left" not in said
+    assert "still alive" not in said
 
 
 def test_watch_reads_a_pipe(tmp_path: Path, capsys, monkeypatch) -> None:

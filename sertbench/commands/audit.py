@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sertbench.commands import console
+from sertbench.errors import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,14 +50,14 @@ def execute(options: argparse.Namespace) -> int:
     loaded = plugins.load_corpus(options.dataset)
     root = corpus.locate(loaded.name, loaded.corpus, options.data, configs.cache_folder())
     screen = console()
-    with Display(screen).stage("reading audio files", 100) as advance:
+    with Display(screen).stage("reading audio") as advance:
         report = audit.audit(
             loaded.name,
             loaded.corpus,
             root,
             options.labels,
             excluded,
-            lambda done, total: advance(100 * done // max(total, 1)),
+            advance,
         )
     if options.json:
         files.write_text(options.json, json.dumps(report.as_json(), indent=1) + "\n")
@@ -113,7 +114,7 @@ def show(screen: Console, report: Audit) -> None:
 def verdict(report: Audit) -> str:
     """The last line."""
     counts = {s: sum(f.severity == s for f in report.findings) for s in ("error", "warning", "note")}
-    parts = [f"{n} {kind}{'s' * (n > 1)}" for kind, n in counts.items() if n]
+    parts = [counted(n, kind) for kind, n in counts.items() if n]
     return report.status + (f" ({', '.join(parts)})" if parts else "")
 
 

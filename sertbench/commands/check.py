@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from sertbench.commands import console
-from sertbench.errors import ConfigError, unknown
+from sertbench.errors import ConfigError, counted, unknown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,7 +62,7 @@ def show(screen: Console, name: str, cls: type[Any]) -> int:
     from sertbench import testing
 
     started, total, done, failed = time.perf_counter(), len(testing.checks(cls)), 0, 0
-    screen.print(f"{name}: {total} checks", highlight=False)
+    screen.print(f"{name}: {counted(total, 'check')}", highlight=False)
     summaries = {check.name: check.summary for check in testing.checks(cls)}
     with screen.status("") as status:
         for result in testing.run_checks(cls, lambda check: status.update(f"{check.name}: {check.summary}")):

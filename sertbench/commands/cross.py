@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sertbench import config
 from sertbench.commands import console
 from sertbench.commands.run import add_option
-from sertbench.errors import ConfigError
+from sertbench.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from sertbench.cross import Outcome
@@ -76,6 +76,7 @@ def execute(options: argparse.Namespace) -> int:
         listed(options.train), listed(options.test), listed(options.matrix), listed(options.leave_one_out)
     )
     said: dict[str, Any] = {name: getattr(options, name) for name in TAKEN if hasattr(options, name)}
+    config.refuse_idle(said, said)
     asked = cross.CrossConfig(
         wanted, config.RunConfig(model=options.model, dataset="cross", **said), assigned("--data", options.data),
         assigned("--labels", options.labels), tuple(options.merge),
@@ -114,4 +115,4 @@ def show(outcome: Outcome, display: Display) -> None:
     for row in outcome.rows:
         if row["alarms"]:
             display.say(f"alarm: {row['train']} to {row['test']}: {row['alarms']}", urgent=True)
-    display.say(f"{len(outcome.rows)} row{'s' if len(outcome.rows) > 1 else ''} in {outcome.board}")
+    display.say(f"{counted(len(outcome.rows), 'row')} in {outcome.board}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sertbench.commands import console, whole_number
-from sertbench.errors import ConfigError
+from sertbench.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from sertbench.prediction import Piece, Prediction
@@ -192,7 +192,7 @@ def notes(trained: Trained, found: Sequence[Prediction]) -> list[str]:
     if trained.audio is None:
         said.append("whether a file was in training is not known: this run kept no hashes of its audio")
     if mixed := [one.name for one in found if one.channels > 1]:
-        said.append(f"{len(mixed)} files have several channels (--channel chooses): first {mixed[0]}")
+        said.append(f"{counted(len(mixed), 'file')} with several channels (--channel chooses): first {mixed[0]}")
     if any(one.pieces for one in found):
         said.append("a tail that is shorter than HOP is in no window")
     return said

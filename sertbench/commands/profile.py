@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sertbench.commands import console, whole_number
-from sertbench.errors import ConfigError
+from sertbench.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -134,7 +134,7 @@ def together(found: Sequence[Profile]) -> Table:
     for one in found:
         F, T = one.input_shape
         made.add_row(
-            one.model, f"{F} x {T}, {one.items} {one.item}{'s' if one.items > 1 else ''}", f"{one.n_parameters:,}",
+            one.model, f"{F} x {T}, {counted(one.items, one.item)}", f"{one.n_parameters:,}",
             f"{one.n_trainable:,}", f"{one.size:.2f}", million(one.item_macs), million(one.second_macs),
             f"{milliseconds(one.step_ms)} / {one.batch}", f"{one.throughput:,.0f}", f"{one.step_memory:,.0f}",
             milliseconds(one.latency_ms), f"{one.feature_share:.0%}", f"{one.real_time_factor:.4f}",

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from sertbench.commands import add_leaderboards, add_runs, console
+from sertbench.errors import counted
 
 HELP = "write the leaderboards as a folder of web pages that works offline"
 
@@ -40,12 +41,14 @@ def execute(options: argparse.Namespace) -> int:
     screen = console()
     rows, ran = len(view.entries), sum(bool(corpus.tables) for corpus in view.corpora)
     corpora = "1 corpus" if ran == 1 else f"{ran} corpora"
-    screen.print(f"{index}: {rows} rows of {corpora}, {rows - view.missing} verified", markup=False)
+    screen.print(f"{index}: {counted(rows, 'row')} of {corpora}, {rows - view.missing} verified", markup=False)
     if view.cross:
         n, missing = len(view.cross.rows), view.cross.missing
-        screen.print(f"{options.out / 'cross.html'}: {n} cross-corpus rows, {n - missing} verified", markup=False)
+        screen.print(
+            f"{options.out / 'cross.html'}: {counted(n, 'cross-corpus row')}, {n - missing} verified", markup=False
+        )
     if view.missing:
-        screen.print(f"{view.missing} rows have no page: their bundles are not in {options.runs}", markup=False)
+        screen.print(f"{counted(view.missing, 'row')} without a page: no bundle in {options.runs}", markup=False)
     shown = [audit for corpus in view.corpora for audit in corpus.audits]
     for path, audit in audits.items():
         if audit not in shown and not options.corpora:

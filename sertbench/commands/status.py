@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,9 +38,9 @@ def execute(options: argparse.Namespace) -> int:
     found = status.entries(options.runs)
     if not found:
         raise ConfigError(f"no run is known in {options.runs}. `sertbench run` begins one; --runs names another folder")
-    lines = [line(entry, status.progress(options.runs / entry.folder)) for entry in found]
     if not options.run:
-        display.table(f"runs in {options.runs}", COLUMNS, lines)
+        lines = [line(entry, status.progress(options.runs / entry.folder)) for entry in found]
+        overview(f"runs in {options.runs}", lines, display)
         return 0
     for name in options.run:
         wanted = Path(name).name
@@ -53,6 +54,30 @@ def execute(options: argparse.Namespace) -> int:
 
 
 COLUMNS = ("run", "folder", "state", "fits", "left", "why")
+NONE = "-"
+LEAST = 24  # characters that a reason needs to be read in a column
+
+
+def overview(title: str, lines: Sequence[Sequence[str]], display: Display) -> None:
+    """All runs. Columns without content are left out; of a narrow terminal the folders, and reasons stand below."""
+    used = [i for i, column in enumerate(zip(*lines, strict=True)) if {*column} - {"", NONE}]
+    why = COLUMNS.index("why")
+
+    def room() -> int:
+        widths = (max(len(row[i]) for row in [COLUMNS, *lines]) + 3 for i in used if i != why)
+        return display.console.width - sum(widths) - 4
+
+    caption, folder = "", COLUMNS.index("folder")
+    if folder in used and room() < (LEAST if why in used else -3):
+        used.remove(folder)
+        caption = "`sertbench status RUN` shows the folder"
+    below = why in used and room() < LEAST
+    if below:
+        used.remove(why)
+    display.table(title, [COLUMNS[i] for i in used], [[row[i] for i in used] for row in lines], caption)
+    for row in lines:
+        if below and row[why]:
+            display.say(f"{row[0]}: {row[why]}")
 
 
 def line(entry: Entry, progress: Progress) -> list[str]:
@@ -63,10 +88,10 @@ def line(entry: Entry, progress: Progress) -> list[str]:
     running = entry.state == "running"
     return [
         entry.name,
-        entry.folder or "-",
+        entry.folder or NONE,
         entry.state,
-        f"{len(progress.done)}/{progress.total}" if progress.total else "-",
-        duration(left) if running and left is not None else "-",
+        f"{len(progress.done)}/{progress.total}" if progress.total else NONE,
+        duration(left) if running and left is not None else NONE,
         entry.reason,
     ]
 

@@ -33,7 +33,7 @@ def execute(options: argparse.Namespace) -> int:
     """Follow the run to its end."""
     from rich.live import Live
 
-    from sertbench import watch
+    from sertbench import status, watch
 
     screen = console()
     if options.run == "-":
@@ -48,29 +48,31 @@ def execute(options: argparse.Namespace) -> int:
         return 0
     with path.open(encoding="utf-8") as file, Live(console=screen, auto_refresh=False) as live:
         state, rest = watch.State(), ""
-        while not state.ended:
+        while not state.over:
+            entry = status.of(path.parent)
             *whole, rest = (rest + file.read()).split("\n")
-            state = watch.read(whole, state)
+            state = watch.halted(watch.read(whole, state), entry, path.parent.parent)
             live.update(watch.picture(state, path.parent.name, time.time()), refresh=True)
-            if not state.ended:
+            if not state.over:
                 time.sleep(EVERY)
     return 0
 
 
 def follow_plainly(path: Path, screen: Console, *, once: bool) -> None:
     """Without a terminal: lines whenever something has changed; once: how it stands now."""
-    from sertbench import watch
+    from sertbench import status, watch
 
     state, rest, said = watch.State(), "", set[str]()
     with path.open(encoding="utf-8") as file:
         while True:
+            entry = status.of(path.parent)
             *whole, rest = (rest + file.read()).split("\n")
-            state = watch.read(whole, state)
+            state = watch.halted(watch.read(whole, state), entry, path.parent.parent)
             lines = watch.lines_of(state, time.time() if once else state.last)
             for line in lines:
                 if line not in said:
                     screen.print(line, highlight=False, markup=False)
             said = set(lines)
-            if once or state.ended:
+            if once or state.over:
                 return
             time.sleep(EVERY)
