@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+import signal
 import threading
 import time
 import uuid
@@ -243,10 +244,13 @@ def worker_environment() -> dict[str, str]:
 
 def slurm_cluster(options: str) -> Cluster:
     """The SLURM cluster of these options, without jobs yet; dask-jobqueue's own configuration fills in the rest."""
+    interrupt = signal.getsignal(signal.SIGINT)
     try:
         from dask_jobqueue import SLURMCluster
     except ImportError as error:
         raise ConfigError(INSTALL) from error
+    finally:
+        signal.signal(signal.SIGINT, interrupt)  # importing it turns Ctrl-C into sys.exit
     try:
         return SLURMCluster(**slurm_options(options))
     except (ValueError, TypeError, OSError) as error:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# Before torch is loaded: a process that has shared work among OpenMP's threads cannot be forked, and kill_runs forks.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import os
 import signal
@@ -20,7 +20,8 @@ from sertbench.errors import ConfigError, StoppedError, TrainingError, WorkerErr
 from sertbench.training import EpochEnd
 
 distributed = pytest.importorskip("distributed")
-pytest.importorskip("dask_jobqueue")
+if importlib.util.find_spec("dask_jobqueue") is None:  # importing it here would change what Ctrl-C does in other tests
+    pytest.skip("dask-jobqueue is not installed", allow_module_level=True)
 
 
 # --- SLURM: no SLURM runs here, so what can be looked at is the script that would be submitted
@@ -44,6 +45,16 @@ def test_the_job_script_has_the_queue_options(job_script, monkeypatch):
     assert "export OMP_NUM_THREADS=1\n" in script
     assert "--nthreads 1" in script
     assert "--resources GPU=1" in script
+
+
+def test_ctrl_c_means_what_it_meant_before_slurm_was_looked_for():
+    program = """
+import signal
+from sertbench import dask_executor
+with dask_executor.slurm_cluster("interface=lo"):
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+"""
+    subprocess.run([sys.executable, "-P", "-c", program], check=True)
 
 
 def test_a_job_without_a_gpu_says_that_it_has_none(job_script):
