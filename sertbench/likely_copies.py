@@ -28,7 +28,7 @@ TILTED = 0.8  #        dB by which the mean level of a band may differ, beside t
 LOCAL = 6  #           steps to either side, to the mean of which a value is compared
 
 _BESIDE = range(-1, 3)  # half steps beside a shift that are tried: candidates have theirs in whole steps, rounded down
-_PAIRS = 512  #        compared together, so that no table grows with the corpus
+_TABLE = 1 << 19  #    steps compared together: no table grows with the corpus, and few threads wait for each other
 
 
 def likely_copies(courses: Sequence[Course], seconds: Sequence[float]) -> list[tuple[int, int, float]]:
@@ -38,8 +38,10 @@ def likely_copies(courses: Sequence[Course], seconds: Sequence[float]) -> list[t
         if not len(i):
             return []
         both = _Courses(courses)
-        order = np.argsort(both.common(i, j, shift)[1], kind="stable")  # so that those compared together are as long
-        blocks = [order[first : first + _PAIRS] for first in range(0, len(order), _PAIRS)]
+        steps = both.common(i, j, shift)[1]
+        order = np.argsort(steps, kind="stable")  # so that those compared together are as long
+        tables = np.cumsum(steps[order]) // _TABLE
+        blocks = np.split(order, np.flatnonzero(np.diff(tables)) + 1)
         best: dict[tuple[int, int], tuple[float, float]] = {}
         for pairs, alike, where in pool.map(lambda rows: both.compare(i[rows], j[rows], shift[rows]), blocks):
             for pair, one, seconds_later in zip(pairs.tolist(), alike.tolist(), where.tolist(), strict=True):

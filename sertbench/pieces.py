@@ -54,7 +54,7 @@ KEY_BITS = 10
 _SPREADS = np.array(sum(SPREAD, ()), np.float32)
 _KEY = np.argsort(-_SPREADS, kind="stable")[:KEY_BITS]
 _TOGETHER = 64  #     clips, or keys, looked at together, so that no table grows with the corpus
-_ROWS, _COLUMNS = 128, 8192  # pieces of one key that are compared with others of it
+_ROWS, _COLUMNS = 256, 8192  # pieces of one key that are compared with others of it
 _REACH = round(2 * (MAX_CUT + STEP) / STEP)  # half steps by which pieces of copies begin apart at most
 
 

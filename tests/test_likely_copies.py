@@ -54,7 +54,7 @@ def test_the_size_of_the_tables_changes_nothing(clips, monkeypatch, size):
     monkeypatch.setattr(pieces, "_TOGETHER", size)
     monkeypatch.setattr(pieces, "_ROWS", size)
     monkeypatch.setattr(pieces, "_COLUMNS", 2 * size)
-    monkeypatch.setattr(likely_copies, "_PAIRS", size)
+    monkeypatch.setattr(likely_copies, "_TABLE", 50 * size)
 
     assert found(clips) == whole
 
