@@ -5,8 +5,10 @@ from __future__ import annotations
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 
 
+@cache
 def folded(name: str) -> str:
     """What a name has in common with all its spellings.
 

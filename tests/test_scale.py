@@ -47,11 +47,16 @@ def corpus(tmp_path_factory):
         yield place
 
 
+def copy_plugins(corpus: Path, folder: Path) -> None:
+    """The adapter and the models, to be edited there."""
+    for file in corpus.glob("*.py"):
+        (folder / file.name).write_text(file.read_text())
+
+
 @pytest.fixture
 def place(corpus, tmp_path, monkeypatch):
     """A folder for runs, beside nothing; plug-ins can be edited there."""
-    for name in ("tones.py", "plain.py", "tuned.py"):
-        (tmp_path / name).write_text((corpus / name).read_text())
+    copy_plugins(corpus, tmp_path)
     monkeypatch.setenv("SERTBENCH_CACHE", str(corpus / "cache"))
     monkeypatch.setenv("SERTBENCH_DATA", "")
     monkeypatch.chdir(tmp_path)
@@ -437,8 +442,7 @@ def figures(folder: Path) -> dict[str, object]:
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_run_that_is_told_to_end_ends_and_goes_on_later(corpus, tmp_path, monkeypatch, number, workers):
     monkeypatch.setenv("SERTBENCH_CACHE", str(corpus / "cache"))
-    for name in ("tones.py", "tuned.py", "plain.py"):
-        (tmp_path / name).write_text((corpus / name).read_text())
+    copy_plugins(corpus, tmp_path)
     (tmp_path / "data").symlink_to(corpus / "data")
     place = tmp_path / "place"
     place.mkdir()
@@ -463,8 +467,7 @@ def test_every_executor_gives_the_same_predictions_and_a_lost_node_changes_nothi
     """1, 2 and 4 worker processes, two Dask nodes, and two Dask nodes of which one is killed in the middle."""
     nodes = load("test_dask_executor.py")
     monkeypatch.setenv("SERTBENCH_CACHE", str(corpus / "cache"))
-    for name in ("tones.py", "tuned.py", "plain.py"):
-        (tmp_path / name).write_text((corpus / name).read_text())
+    copy_plugins(corpus, tmp_path)
     (tmp_path / "data").symlink_to(corpus / "data")
     cluster = nodes.Cluster(tmp_path)
     try:
