@@ -9,7 +9,7 @@ from typing import Any
 
 from sertbench import bundle, files, quoted
 from sertbench.bundles import Bundles
-from sertbench.errors import BundleError
+from sertbench.errors import BundleError, counted
 
 Row = dict[str, Any]
 
@@ -47,6 +47,16 @@ NEEDED = (*KEY, *NUMBERS, "row_id", "board", "bundle", "ranked")
 def is_provisional(row: Mapping[str, Any]) -> bool:
     """Whether a row is of too few seeds to be settled."""
     return int(row["n_seeds"]) < SETTLED_SEEDS
+
+
+def fewer_seeds(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    """What to say beside a provisional row that has fewer seeds than another one of its table; else empty.
+
+    >>> fewer_seeds({"n_seeds": "1"}, [{"n_seeds": "1"}, {"n_seeds": "3"}])
+    '1 seed'
+    """
+    fewer = int(row["n_seeds"]) < max(int(r["n_seeds"]) for r in rows)
+    return counted(int(row["n_seeds"]), "seed") if fewer and is_provisional(row) else ""
 
 
 def provisional_in_words(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from sertbench.board_rows import BOARDS, TABLE, Row, is_provisional, key_of, provisional_in_words, text_of
+from sertbench.board_rows import BOARDS, TABLE, Row, fewer_seeds, key_of, provisional_in_words, text_of
 
 COLUMNS = ("Rank", "Model", "UAR", "95 % interval", "Seed SD", "WA", "Macro F1", "Weighted F1", "Parameters", "Trials")
 LATEX_COLUMNS = (*COLUMNS[:-2], "Params", "Trials")  # heads in two lines, and short: a page is narrow
@@ -58,14 +58,13 @@ def caption(first: Mapping[str, str], rows: Sequence[Row]) -> str:
 def cells(row: Row, rows: Sequence[Row]) -> list[str]:
     """One line of the table of `rows`, in the order of `COLUMNS`.
 
-    What tells two rows of a model apart is said, and which rows are provisional where others are not.
+    What tells two rows of a model apart is said, and which rows are of fewer seeds than others.
     """
     t = {name: text_of(value) for name, value in row.items()}
     reason = t["unranked_reason"]
     others = {text_of(r["features"]) for r in rows if text_of(r["model"]) == t["model"]}
     name = f"{t['model']}, {t['features']}" if len(others) > 1 else t["model"]
-    if is_provisional(row) and not all(map(is_provisional, rows)):
-        name += f", {t['n_seeds']} seed{'' if t['n_seeds'] == '1' else 's'}"
+    name += f", {few}" if (few := fewer_seeds(row, rows)) else ""
     name += f" ({reason})" if reason and reason not in ("diagnostic", "synthetic corpus") else ""
     interval = f"[{t['uar_ci95_lo']}, {t['uar_ci95_hi']}]"
     size = f"{int(t['n_params']):,}" if t["n_params"] not in ("", "0") else "-"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from sertbench import board_files
 from sertbench.audit import Audit
-from sertbench.board_rows import is_provisional, provisional_in_words
+from sertbench.board_rows import fewer_seeds, is_provisional, provisional_in_words
 from sertbench.critical_difference import CriticalDifference
 
 if TYPE_CHECKING:
@@ -113,6 +113,11 @@ class Table:
     def provisional(self) -> str:
         """What must be said of rows of few seeds; empty without any."""
         return provisional_in_words([e.row for e in self.entries])
+
+    def tags(self, entry: Entry) -> list[str]:
+        """What must be said beside the name of one of the models."""
+        fewer = fewer_seeds(entry.row, [e.row for e in self.entries])
+        return entry.tags + [fewer] * bool(fewer)
 
     def board(self, name: str) -> tuple[Entry, ...]:
         """The entries of one board: main, replication or diagnostic."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sertbench import board_files, bundle, publishing, quoted, rebuild, verify
+from sertbench import board_files, board_rows, bundle, publishing, quoted, rebuild, verify
 from sertbench.bundles import Bundles
 
 BOARDS = Path(__file__).parent.parent / "leaderboards"
@@ -29,7 +29,10 @@ def test_no_row_is_synthetic_dirty_or_incomplete_and_ranked_rows_share_a_budget(
         rows = board_files.read(path)
         assert not [r["model"] for r in rows if r["synthetic"] == "1" or r["dirty"] == "1"]
         assert not [r["model"] for r in rows if "incomplete" in r["unranked_reason"]]
-        assert len({(r["hpo_trials"], r["n_seeds"]) for r in rows if r["ranked"] == "1"}) <= 1
+        ranked = [r for r in rows if r["ranked"] == "1"]
+        assert len({r["hpo_trials"] for r in ranked}) <= 1
+        seeds = [int(r["n_seeds"]) for r in ranked]
+        assert [bool(board_rows.fewer_seeds(r, rows)) for r in ranked] == [n < max(seeds) for n in seeds]  # it is said
 
 
 def test_no_bundle_names_a_folder_of_the_machine_that_it_was_made_on() -> None:

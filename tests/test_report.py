@@ -455,6 +455,9 @@ def test_a_board_and_a_rows_page_say_that_few_seeds_are_provisional(tmp_path: Pa
     said = {board["at"]["data-corpus"]: below(board, "p")[0]["text"] for board in boards}
     assert "provisional" not in said["one"]
     assert "1 of 2 rows is of fewer than five seeds: provisional." in said["two"]
+    names = [th["text"] for board in boards for th in below(board, "th") if th["at"].get("scope") == "row"]
+    assert [name.endswith("3 seeds") for name in names if name.startswith("quick")] == [True]
+    assert not [name for name in names if name.startswith("settled") and "seeds" in name]
     pages = {path.name.partition("-")[0]: path.read_text() for path in (tmp_path / "report/models").glob("*-two-*")}
     assert "provisional: 3 seeds" in pages["quick"]
     assert "provisional" not in pages["settled"]
