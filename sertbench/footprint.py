@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,10 @@ class Footprint:
     item: int  #     a training step, per item of its batch
     seen: int  #     a prediction, per item
 
+    def shortened(self, share: float) -> Footprint:
+        """As this, of items of so large a share of its frames."""
+        return replace(self, item=round(share * self.item), seen=round(share * self.seen))
+
 
 @dataclass(frozen=True)
 class Built:
@@ -73,8 +77,13 @@ class Built:
 
     @property
     def frames(self) -> int:
-        """Frames of the longest item; corpora of about the same lengths share a measurement."""
+        """Frames of the items to measure: corpora of about the same lengths share a measurement."""
         return self.input_shape[1] or -(-self.longest // ROUND) * ROUND
+
+    @property
+    def share(self) -> float:
+        """Frames of the longest item, as a share of those that are measured."""
+        return 1.0 if self.input_shape[1] else self.longest / self.frames
 
 
 def counted(size: Footprint, recipe: Recipe, parts: int, predicted: int) -> int:
@@ -186,11 +195,14 @@ def footprint(built: Built, cache: Path) -> Footprint | None:
         with suppress(StorageError):  # whatever needs the cache will say so
             files.write_text(path, json.dumps(astuple(found)))
         _measured.cache_clear()
-    return found
+    return found.shortened(built.share)
 
 
 def measure(built: Built) -> Footprint:
-    """As `footprint`, measured now: steps of two and of three items, and a prediction of two. Leaves random numbers."""
+    """What items of `built.frames` take: steps of two and of three of them, and a prediction of two, on noise.
+
+    Leaves random numbers as they are.
+    """
     F, n_classes, compute = built.input_shape[0], built.n_classes, built.compute
     T = built.input_shape[1] or min(built.frames, max(1, LARGEST // F))
     with own_random_state("cpu"):

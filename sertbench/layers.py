@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from sertbench.spectral_layers import SpectralConv2d
 
 
 class ConvBNReLU(nn.Module):
@@ -19,9 +22,10 @@ class ConvBNReLU(nn.Module):
         kernel: int | tuple[int, int],
         padding: int | tuple[int, int] | str = "same",
         bias: bool = True,
+        conv: Callable[..., nn.Conv2d] = nn.Conv2d,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(c_in, c_out, kernel, padding=padding, bias=bias)
+        self.conv = conv(c_in, c_out, kernel, padding=padding, bias=bias)
         self.norm = nn.BatchNorm2d(c_out)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -40,7 +44,7 @@ class MultiScaleBlock(nn.Module):
     def __init__(self, channels: int, residual: bool = True, pool: bool = False) -> None:
         super().__init__()
         self.conv3 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv5 = nn.Conv2d(channels, channels, 5, padding=2)
+        self.conv5 = SpectralConv2d(channels, channels, 5)
         self.norm = nn.BatchNorm2d(2 * channels)
         self.residual = residual
         self.pool = pool
@@ -71,11 +75,11 @@ class MultiScaleTrunk(nn.Module):
         self.frames = ConvBNReLU(1, 16, (1, kernel), (0, kernel // 2))
         self.block1 = MultiScaleBlock(16, residual, pool=True)
         self.block2 = MultiScaleBlock(32, residual, pool=True)
-        self.block3 = MultiScaleBlock(64, residual)
         # Few channels on large maps are faster with channels last on a CPU (half the time of 16 channels), many on
         # small maps are not, and what follows the head wants channels first. The values do not depend on it.
         self.to(memory_format=torch.channels_last)
-        self.head = ConvBNReLU(self.channels, self.channels, 5)
+        self.block3 = MultiScaleBlock(64, residual)
+        self.head = ConvBNReLU(self.channels, self.channels, 5, conv=SpectralConv2d)
 
     @staticmethod
     def positions(input_shape: tuple[int, int]) -> tuple[int, int]:
@@ -86,7 +90,7 @@ class MultiScaleTrunk(nn.Module):
         """Map x (B, F, T)."""
         x = x[:, None]
         x = torch.cat([self.rows(x), self.frames(x)], 2).contiguous(memory_format=torch.channels_last)
-        features: Tensor = self.head(self.block3(self.block2(self.block1(x))).contiguous())
+        features: Tensor = self.head(self.block3(self.block2(self.block1(x)).contiguous()))
         return features
 
 

@@ -112,6 +112,14 @@ def test_whole_utterances_count_as_long_as_the_longest_and_by_proportion_beyond_
     assert of(tmp_path, 1280, whole).item == pytest.approx(long.item, rel=0.1)
 
 
+def test_lengths_share_a_measurement_and_each_has_its_own_size(tmp_path):
+    whole = replace(RECIPE, window=None)
+    long, shorter = of(tmp_path, 128, whole), of(tmp_path, 96, whole)
+    assert shorter.item == pytest.approx(long.item * 96 / 128)
+    assert shorter.seen == pytest.approx(long.seen * 96 / 128)
+    assert len(list((tmp_path / "footprints").iterdir())) == 1
+
+
 def test_it_is_measured_once(tmp_path, monkeypatch):
     first = of(tmp_path)
     footprint._measured.cache_clear()  # as in another process

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import torch
+from torch.nn import functional
 
 from sertbench import plugins
 from sertbench.compute import Compute, keep_freed_memory
@@ -17,6 +19,7 @@ from sertbench.feature_spec import SAMPLE_RATE, FeatureSpec
 from sertbench.model import NeuralModel
 from sertbench.network import Part, build
 from sertbench.optimisation import make_optimiser
+from sertbench.spectral_layers import SpectralProduct
 from sertbench.testing_sounds import as_in_a_fit
 from sertbench.training import predict, train_epoch
 
@@ -74,3 +77,20 @@ def test_evaluation(benchmark, name):
     )
 
     benchmark.extra_info["items_per_second"] = BATCH / benchmark.stats["median"]
+
+
+CONVOLUTIONS = {
+    "direct": lambda x, weight: functional.conv2d(x, weight, padding="same"),
+    "products of transforms": SpectralProduct.apply,
+}
+
+
+@pytest.mark.benchmark(group="convolution of 13 x 14 maps with 5x5 kernels, forward and backward")
+@pytest.mark.parametrize("way", CONVOLUTIONS)
+@pytest.mark.parametrize(("channels", "batch"), [(128, 32), (128, 16), (128, 8), (64, 32)])
+def test_convolution(benchmark, channels, batch, way):
+    x = torch.randn(batch, channels, 13, 14, requires_grad=True)
+    weight = torch.randn(channels, channels, 5, 5, requires_grad=True)
+    gradient = torch.randn(batch, channels, 13, 14)
+
+    benchmark.pedantic(lambda: CONVOLUTIONS[way](x, weight).backward(gradient), rounds=15, warmup_rounds=2)
