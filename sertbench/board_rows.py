@@ -44,6 +44,16 @@ SETTLED_SEEDS = 5  # rows of fewer are provisional: their interval knows too lit
 NEEDED = (*KEY, *NUMBERS, "row_id", "board", "bundle", "ranked")
 
 
+def budget_in_words(row: Mapping[str, Any]) -> str:
+    """What a row was allowed to spend.
+
+    >>> budget_in_words({"hpo_trials": "0", "n_seeds": "1", "max_epochs": "50"})
+    '0 trials, 1 seed, 50 epochs'
+    """
+    things = {"hpo_trials": "trial", "n_seeds": "seed", "max_epochs": "epoch"}
+    return ", ".join(counted(int(row[name]), noun) for name, noun in things.items() if row[name] not in ("", None))
+
+
 def is_provisional(row: Mapping[str, Any]) -> bool:
     """Whether a row is of too few seeds to be settled."""
     return int(row["n_seeds"]) < SETTLED_SEEDS

@@ -71,6 +71,8 @@ class RunConfig:
                 f"--stack {self.stack}: workers of a cluster have one fit at a time. Start more workers, or leave "
                 "--stack out"
             )
+        if self.executor == "dask" and not self.scheduler:
+            raise ConfigError("--executor dask needs the scheduler's address, such as --scheduler tcp://127.0.0.1:8786")
         for name in ("model", "dataset"):
             if not getattr(self, name):
                 raise ConfigError(f"--{name} is missing. `sertbench list {name}s` shows what there is")

@@ -200,7 +200,7 @@ def open_runner(config: RunConfig, workers: int, device: str, stack: int | None 
 
         gpu = device == "cuda"
         if config.executor == "dask":
-            return dask_executor.join(config.scheduler or "", config.wait, gpu)
+            return dask_executor.join(str(config.scheduler), config.wait, gpu)
         return dask_executor.slurm(config.slurm, workers, config.wait, gpu)
     from sertbench.worker_processes import Workers, visible_gpus
 

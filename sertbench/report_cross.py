@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sertbench import board_files, cross_board, verify
-from sertbench.board_rows import key_of
+from sertbench.board_rows import budget_in_words, is_provisional, key_of
 from sertbench.bundles import Bundles
 from sertbench.errors import StorageError, few
 from sertbench.report_view import shade, slug
@@ -35,7 +35,7 @@ COLUMNS = (
     ("val_uar", "Val UAR", "On other speakers of the training corpora"),
     ("n_utt_scored", "Test n", "Utterances tested"),
     ("hpo_trials", "Trials", "Optuna trials per fold"),
-    ("n_seeds", "Seeds", "Seeds per fold"),
+    ("n_seeds", "Seeds", "Seeds per fold; rows of fewer than five are provisional"),
 )
 TEXTS = ("train", "test", "model")  # columns that sort as text
 MADE = ("interval", "within")  #      columns that are not one cell of the row
@@ -98,6 +98,11 @@ class Matrix:
     def first(self) -> Mapping[str, str]:
         """A row that says what the matrix is about."""
         return self.rows[0].row
+
+    @property
+    def budget(self) -> str:
+        """What the rows were given, and whether that is too little to be settled."""
+        return budget_in_words(self.first) + ", provisional" * is_provisional(self.first)
 
     @property
     def tests(self) -> list[str]:

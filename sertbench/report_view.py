@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from sertbench import board_files
 from sertbench.audit import Audit
-from sertbench.board_rows import fewer_seeds, is_provisional, provisional_in_words
+from sertbench.board_rows import budget_in_words, fewer_seeds, is_provisional, provisional_in_words
 from sertbench.critical_difference import CriticalDifference
 
 if TYPE_CHECKING:
@@ -60,8 +60,7 @@ class Entry:
     @property
     def budget(self) -> str:
         """What the row was allowed to spend, in words."""
-        row = self.row
-        return f"{row['hpo_trials']} trials, {row['n_seeds']} seeds, {row['max_epochs']} epochs"
+        return budget_in_words(self.row)
 
     @property
     def provisional(self) -> bool:

@@ -95,12 +95,6 @@ def test_an_address_where_no_scheduler_answers_is_said_in_words():
         pass
 
 
-def test_a_missing_address_is_said_in_words():
-    config = RunConfig(model="m", dataset="d", executor="dask")
-    with pytest.raises(ConfigError, match="--scheduler tcp"), executors.open_runner(config, 1, "cpu"):
-        pass
-
-
 def test_dask_that_is_not_installed_is_said_in_words(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ConfigError, match=r"pip install 'sertbench\[dask\]'"), dask_executor.join("x", 1, gpu=False):

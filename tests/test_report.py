@@ -380,6 +380,15 @@ def test_the_newest_row_of_a_cell_is_in_the_matrix_and_a_corpus_left_out_has_its
     assert (len(matrix.rows), matrix.within(rows[0]), matrix.within(rows[2])) == (3, "3", "")
 
 
+def test_a_matrix_says_what_its_rows_cost_and_that_few_seeds_are_provisional() -> None:
+    budgets = []
+    for seeds in ("1", "5"):
+        row = cross_row("1", "x", "x", "x (s): a = a", n_seeds=seeds, hpo_trials="1", max_epochs="2")
+        ((matrix,),) = [s.matrices for s in report_cross.sections_of([row])]
+        budgets.append(matrix.budget)
+    assert budgets == ["1 trial, 1 seed, 2 epochs, provisional", "1 trial, 5 seeds, 2 epochs"]
+
+
 def test_an_edited_cross_corpus_number_is_refused(tmp_path: Path, made_bundle, capsys) -> None:
     crossed(made_bundle, tmp_path / "runs")
     arguments = ["--runs", str(tmp_path / "runs"), "--leaderboards", str(tmp_path / "boards")]

@@ -116,7 +116,8 @@ def test_a_grid_in_a_file_and_its_dry_run(place, capsys):
         (["--scheduler", "tcp://1", "--model", "cnn", "--dataset", "demo", "--dry-run"], "--executor dask"),
         (["--slurm", "foo=1", "--model", "cnn", "--dataset", "demo", "--dry-run"], "--executor slurm"),
         (["--only-failed", "--models", "cnn,glam", "--dataset", "demo", "--slurm", "a=1"], "--executor slurm"),
-        (["--executor", "dask", "--model", "plain.py", "--dataset", "tones.py", "--data", "data"], "--scheduler"),
+        (["--executor", "dask", "--model", "plain.py", "--dataset", "tones.py", "--data", "data"], "--scheduler tcp"),
+        (["--executor", "dask", "--model", "cnn", "--dataset", "demo", "--dry-run"], "--scheduler tcp"),
     ],
 )
 def test_a_grid_that_cannot_be_is_refused_before_anything_is_run(place, capsys, arguments, said):

@@ -404,8 +404,8 @@ def test_those_who_wait_are_told_that_it_is_over() -> None:
         ({"stack": 0}, 2, "cuda", None),
         ({"stack": 0}, 3, "cuda", 1),  # several processes share a GPU already
         ({"stack": 2}, 3, "cuda", 2),
-        ({"executor": "dask"}, 1, "cuda", 1),
-        ({"executor": "dask", "stack": 1}, 1, "cpu", 1),
+        ({"executor": "slurm"}, 1, "cuda", 1),
+        ({"executor": "slurm", "stack": 1}, 1, "cpu", 1),
     ],
     ids=str,
 )

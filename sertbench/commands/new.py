@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
 
 from sertbench.commands import console
@@ -33,6 +34,7 @@ def execute(options: argparse.Namespace) -> int:
         ),
     }[options.kind]
     screen.print(f"wrote {path} and {test}. Next:", highlight=False, markup=False, soft_wrap=True)
-    for line in (f"sertbench check {path}", f"pytest {test}", *commands):
+    installed = "" if find_spec("pytest") else "  # after `pip install pytest`"
+    for line in (f"sertbench check {path}", f"pytest {test}{installed}", *commands):
         screen.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
     return 0
