@@ -15,8 +15,8 @@ from sertbench.errors import counted, few
 from sertbench.feature_spec import SAMPLE_RATE, SslSpec, UtteranceSpec
 from sertbench.memory import gigabytes
 from sertbench.model import Estimator
+from sertbench.pace import duration
 from sertbench.plan import Plan
-from sertbench.progress import duration
 from sertbench.resources import free_disk
 from sertbench.tuning import n_finalists
 

@@ -5,35 +5,23 @@ from __future__ import annotations
 import math
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from sertbench.errors import counted
+from sertbench.pace import UnderWay, duration
 from sertbench.run_log import RunLog
+from sertbench.screen import Screen, Timed, bars_on
 
 if TYPE_CHECKING:
     from sertbench.fits import FitRecord
     from sertbench.stopwatch import Stopwatch
-
-
-def duration(seconds: float) -> str:
-    """A time span in words.
-
-    >>> duration(75), duration(7300)
-    ('75 s', '2.0 h')
-    """
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def outcome(record: FitRecord) -> str:
@@ -48,33 +36,6 @@ def outcome(record: FitRecord) -> str:
     if record.history:
         return f"{score} at epoch {record.best_epoch} of {len(record.history)}"
     return f"{score} with its own candidate {record.best_epoch}" if record.best_epoch > 1 else score
-
-
-@dataclass(frozen=True)
-class Timed:
-    """What one fit or prediction took."""
-
-    folder: Path  # of its run
-    tag: str
-    slots: int  #    how many ran side by side
-    watch: Stopwatch
-
-
-@dataclass
-class Screen:
-    """What all displays of one command share."""
-
-    console: Console
-    profile: bool = False  # the user asked where the time goes
-    timed: list[Timed] = field(default_factory=list)
-    lock: threading.RLock = field(default_factory=threading.RLock)
-    bars: Progress | None = None
-    fit_bars: dict[tuple[str, str], Any] = field(default_factory=dict)
-    fits_bar: Any = None
-    counting: bool = False
-    total: int = 0
-    done: int = 0
-    started: float = 0.0
 
 
 class Display:
@@ -151,7 +112,7 @@ class Display:
         """A step through files; the yielded function takes how many are done so far, and of how many if that is new."""
         started, last = time.monotonic(), 0
         live = self.live and self._screen.bars is None
-        with self._make_bars() if live else nullcontext() as bars:
+        with bars_on(self.console) if live else nullcontext() as bars:
             bar = bars.add_task(what, total=total, note="") if bars else None
 
             def advance(done: int, of: int | None = total) -> None:
@@ -166,18 +127,6 @@ class Display:
         if seconds > 1:
             self.say(f"{what}: {counted(files, 'file')} in {duration(seconds)}")
 
-    def _make_bars(self) -> Progress:
-        return Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=self.console,
-            transient=True,
-        )
-
     @contextmanager
     def counting(self, total: int) -> Iterator[None]:
         """All fits of all runs; inside, `begun`, `epoch`, `fitted` and `failed` may be called, from any thread."""
@@ -185,13 +134,15 @@ class Display:
         if screen.counting:  # by the grid that this run belongs to
             yield
             return
-        screen.counting, screen.total, screen.done, screen.started = True, total, 0, time.monotonic()
+        screen.counting, screen.total, screen.started = True, total, time.monotonic()
+        screen.done = screen.fitted = 0
+        screen.running.clear()
         try:
             if not self.live:
                 yield
                 return
-            with self._make_bars() as screen.bars:
-                screen.fits_bar = screen.bars.add_task("all fits", total=total, note="")
+            with bars_on(self.console) as screen.bars:
+                screen.fits_bar = screen.bars.add_task("all fits", total=total, note="", left="")
                 yield
         finally:
             screen.counting, screen.bars, screen.fit_bars = False, None, {}
@@ -211,11 +162,13 @@ class Display:
     def epoch(self, tag: str, event: Any, most: int) -> None:
         """An epoch of a fit has ended."""
         rate = self._log.epoch(tag, event, most)
-        screen = self._screen
+        screen, key = self._screen, (self.name, tag)
         with screen.lock:
+            before = screen.running.get(key)
+            screen.running[key] = UnderWay(before.first if before else event.epoch - 1, event.epoch, most)
             if screen.bars is None:
                 return
-            key = self.name, tag
+            screen.bars.update(screen.fits_bar, left=screen.left)
             if key not in screen.fit_bars:
                 shown = f"{self.name}, {tag}" if self.name else tag
                 screen.fit_bars[key] = screen.bars.add_task(shown, total=most, note="")
@@ -229,10 +182,7 @@ class Display:
         state = "was done already" if record.reused else f"in {duration(record.seconds)}"
         pruned = f", pruned after epoch {len(record.history)}" if record.pruned else ""
         note = f" ({record.note})" if record.note else ""
-        done, fits = self._count(
-            tag,
-            f"{outcome(record)}{pruned}, {state}{note}",
-        )
+        done, fits = self._count(tag, f"{outcome(record)}{pruned}, {state}{note}", made=not record.reused)
         self._log.emit(
             "fit", tag=tag, done=done, fits=fits, val_uar=record.val_uar, seconds=round(record.seconds, 2),
             pruned=record.pruned, reused=record.reused,
@@ -241,19 +191,21 @@ class Display:
     def failed(self, tag: str, error: Exception) -> None:
         """A fit has failed: its reason in a sentence, and the traceback in a file of its own."""
         where = self._log.failed(tag, error)
-        self._count(tag, f"failed: {error}{f' (log: {where})' if where else ''}")
+        self._count(tag, f"failed: {error}{f' (log: {where})' if where else ''}", made=True)
 
-    def _count(self, tag: str, text: str) -> tuple[int, int]:
-        screen = self._screen
+    def _count(self, tag: str, text: str, *, made: bool) -> tuple[int, int]:
+        screen, key = self._screen, (self.name, tag)
         with screen.lock:
             screen.done += 1
-            left = (time.monotonic() - screen.started) / screen.done * max(0, screen.total - screen.done)
-            self.say(f"[{screen.done}/{screen.total}] {tag}: {text}; about {duration(left)} left")
+            screen.fitted += made
+            screen.running.pop(key, None)
+            left = screen.left
+            self.say(f"[{screen.done}/{screen.total}] {tag}: {text}{left and f'; {left}'}")
             if screen.bars is not None:
-                bar = screen.fit_bars.pop((self.name, tag), None)
+                bar = screen.fit_bars.pop(key, None)
                 if bar is not None:
                     screen.bars.remove_task(bar)
-                screen.bars.update(screen.fits_bar, completed=screen.done)
+                screen.bars.update(screen.fits_bar, completed=screen.done, left=left)
             return screen.done, screen.total
 
     def pairs(self, title: str, rows: Sequence[tuple[str, str]]) -> None:

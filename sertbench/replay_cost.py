@@ -10,7 +10,8 @@ import numpy as np
 
 from sertbench import cost
 from sertbench.model import Estimator
-from sertbench.progress import Display, duration
+from sertbench.pace import duration
+from sertbench.progress import Display
 from sertbench.protocols import Fold
 from sertbench.replay_fits import predicted_by
 from sertbench.replay_plan import ReplayPlan, Setting

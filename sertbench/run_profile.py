@@ -20,7 +20,8 @@ from sertbench import files
 from sertbench.errors import counted
 
 if TYPE_CHECKING:
-    from sertbench.progress import Display, Timed
+    from sertbench.progress import Display
+    from sertbench.screen import Timed
 
 FILE = "profile.json"
 MODEL = {

@@ -21,11 +21,13 @@ from typing import Any
 from sertbench import files, plugins
 from sertbench.config import RunConfig
 from sertbench.errors import BusyError, SertbenchError, StoppedError, StorageError
+from sertbench.pace import UnderWay, seconds_left
 from sertbench.run_log import EVENTS, JOURNAL, SILENT
 
 # What says where a run is done and written, not what is run.
 _ELSEWHERE = ("runs", "leaderboards", "workers", "executor", "scheduler", "slurm", "wait", "optimism")
 FAILED = ("failed", "incomplete")
+NEARLY = 0.9  #     share of the others' mean time from which on nothing more can be said of a fit that runs
 STARTING = 600.0  # seconds that a run may take until it holds its lock
 
 
@@ -188,8 +190,12 @@ class Progress:
     @property
     def seconds_left(self) -> float | None:
         """At the pace since the last start; None before the first fit."""
+        if not self.fresh:
+            return None
+        one = max(sum(self.done.values()) / len(self.done), 1e-3)
+        ways = [UnderWay(0.0, min(self.last - since, NEARLY * one), one) for since in self.running.values()]
         left = self.total - len(self.done) - len(self.failed)
-        return (self.last - self.since) / self.fresh * max(left, 0) if self.fresh else None
+        return seconds_left(self.last - self.since, self.fresh, ways, max(left, 0))
 
 
 def progress(folder: Path) -> Progress:

@@ -28,7 +28,8 @@ from sertbench import config as configs
 from sertbench.errors import ConfigError, few
 from sertbench.executors import Runner, ended_with, open_runner
 from sertbench.feature_store import FEATURES_VERSION
-from sertbench.progress import Display, duration
+from sertbench.pace import duration
+from sertbench.progress import Display
 from sertbench.results import Predictions
 from sertbench.stress_cell import StressTask, run_cell
 from sertbench.stress_kinds import CLEAN, Cell

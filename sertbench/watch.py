@@ -17,7 +17,7 @@ from sertbench import status
 from sertbench.bundle import is_file_name
 from sertbench.config import flags
 from sertbench.errors import ConfigError, few
-from sertbench.progress import duration
+from sertbench.pace import UnderWay, duration, seconds_left
 from sertbench.run_log import EVENTS, SILENT
 
 
@@ -29,6 +29,7 @@ class State:
     done: int = 0
     started: float = 0.0  #               seconds since 1970, as all times here
     last: float = 0.0  #                  time of the last event
+    fitted: int = 0  #                    of those that are done, by this start of the run
     running: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # tag -> its last epoch
     finished: tuple[Mapping[str, Any], ...] = ()  # the last fits
     ended: bool = False
@@ -42,10 +43,11 @@ class State:
 
     @property
     def left(self) -> float | None:
-        """Expected seconds to the end of the fits, from those that are done; None where nothing can be expected."""
-        if self.over or not self.done:
+        """Expected seconds to the end of the fits; None where nothing can be expected."""
+        if self.over:
             return None
-        return (self.last - self.started) / self.done * (self.fits - self.done)
+        running = [UnderWay(e["first"], e["epoch"], max(e["most"], 1)) for e in self.running.values()]
+        return seconds_left(self.last - self.started, self.fitted, running, self.fits - self.done)
 
 
 def after(state: State, event: Mapping[str, Any]) -> State:
@@ -57,11 +59,13 @@ def after(state: State, event: Mapping[str, Any]) -> State:
     if "tag" in event:  # what comes from a file must not steer the terminal
         event = {**event, "tag": printable(str(event["tag"]))}
     if kind == "epoch":
-        return replace(state, running={**state.running, event["tag"]: event})
+        before = state.running.get(event["tag"], {"first": event["epoch"] - 1})
+        return replace(state, running={**state.running, event["tag"]: {**event, "first": before["first"]}})
     if kind == "fit":
         left = {tag: e for tag, e in state.running.items() if tag != event["tag"]}
-        finished = (*state.finished, event)[-5:]
-        return replace(state, running=left, finished=finished, done=int(event["done"]), fits=int(event["fits"]))
+        finished, fitted = (*state.finished, event)[-5:], state.fitted + (not event.get("reused"))
+        done, fits = int(event["done"]), int(event["fits"])
+        return replace(state, running=left, finished=finished, fitted=fitted, done=done, fits=fits)
     return replace(state, ended=True) if kind == "end" else state
 
 

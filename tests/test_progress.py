@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -30,3 +31,15 @@ def test_a_line_says_of_a_fit_what_it_is(record, said):
         display.fitted("fold 1, seed 0", record)
 
     assert display.console.file.getvalue().startswith(f"[1/1] {said}; about 0 s left")
+
+
+def test_a_fit_that_was_there_already_tells_nothing_of_the_time_left():
+    display = Display(Console(file=io.StringIO(), width=200))
+    record = FitRecord("aa", 2, 0.5, EPOCHS, 4.0, 10)
+    with display.fits(3):
+        display.fitted("fold 1, seed 0", replace(record, reused=True))
+        display.fitted("fold 2, seed 0", record)
+
+    first, second = display.console.file.getvalue().splitlines()
+    assert first.endswith("was done already")
+    assert second.endswith("left")

@@ -15,7 +15,8 @@ import pytest
 from rich.console import Console
 
 from sertbench import run_profile, stopwatch
-from sertbench.progress import Display, Timed
+from sertbench.progress import Display
+from sertbench.screen import Timed
 from sertbench.stopwatch import Stopwatch, lap, running, timed
 
 

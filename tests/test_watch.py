@@ -102,6 +102,27 @@ def test_a_state_follows_from_the_events(tmp_path: Path) -> None:
     assert "is the run still alive?" in watch.lines_of(state, state.last + 1000)[-1]
 
 
+def events(*told: dict[str, object]) -> watch.State:
+    """The state of a run of 6 fits that began at second 0."""
+    start = {"event": "start", "fits": 6, "time": 0.0}
+    return watch.read([json.dumps(event) for event in (start, *told)], watch.State())
+
+
+def test_the_time_left_is_told_from_the_first_epochs_on() -> None:
+    assert events().left is None
+    first = {"event": "epoch", "tag": "a", "epoch": 5, "most": 50, "loss": 1.0, "val_uar": 0.5}
+    early = events({**first, "epoch": 1, "time": 20.0}, {**first, "time": 100.0})
+    assert early.left == pytest.approx(100 * 5.9 / 0.1)
+    continued = events({**first, "epoch": 41, "time": 20.0}, {**first, "epoch": 45, "time": 100.0})
+    assert continued.left == pytest.approx(100 * 5.1 / 0.1)
+
+
+def test_fits_that_were_there_already_are_no_sign_of_speed() -> None:
+    done = {"event": "fit", "tag": "a", "done": 4, "fits": 6, "val_uar": 0.5, "reused": True, "time": 1.0}
+    assert events(done).left is None
+    assert events(done, {**done, "done": 5, "reused": False, "time": 100.0}).left == 100
+
+
 def test_a_run_that_was_started_again_begins_anew(tmp_path: Path) -> None:
     tell(tmp_path, ends=False)
     tell(tmp_path)

@@ -82,7 +82,7 @@ def overview(title: str, lines: Sequence[Sequence[str]], display: Display) -> No
 
 def line(entry: Entry, progress: Progress) -> list[str]:
     """One run in a line."""
-    from sertbench.progress import duration
+    from sertbench.pace import duration
 
     left = progress.seconds_left
     running = entry.state == "running"
@@ -98,7 +98,7 @@ def line(entry: Entry, progress: Progress) -> list[str]:
 
 def details(entry: Entry, progress: Progress, display: Display) -> None:
     """The fits of one run: those that failed, with their logs, those that run, and how many are done."""
-    from sertbench.progress import duration
+    from sertbench.pace import duration
 
     display.say(f"{entry.name}: {entry.state}{f': {entry.reason}' if entry.reason else ''}")
     if entry.folder:
