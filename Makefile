@@ -85,7 +85,8 @@ $(STAMP):
 	  "$$python" -m venv --clear $(VENV) || exit 1; \
 	fi
 	@echo "Installing sertbench into $(VENV) for $$($(BIN)/python -V): once, a few minutes (log: $(LOG))"
-	@$(BIN)/python -m pip install --quiet --editable '.[dev]' >$(LOG) 2>&1 || { \
+	@# Modules are compiled when they are first imported: most never are, and compiling all takes as long as the rest.
+	@$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev]' >$(LOG) 2>&1 || { \
 	  grep -v ^WARNING $(LOG) | tail -n 30 >&2; echo "The installation failed; the end of $(LOG) is above." >&2; exit 1; }
 	@rm -f $(VENV)/.installed-*
 	@touch $@

@@ -16,7 +16,7 @@ KINDS = [c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass
 
 
 @pytest.mark.parametrize(
-    "module", ["sertbench.errors", "sertbench.spelling", "sertbench.progress", "sertbench.run_log"]
+    "module", ["sertbench.errors", "sertbench.spelling", "sertbench.pace", "sertbench.run_log"]
 )
 def test_the_examples_of_the_docstrings_are_true(module):
     outcome = doctest.testmod(importlib.import_module(module))
