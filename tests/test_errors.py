@@ -15,9 +15,7 @@ from sertbench.errors import SertbenchError, few, unknown
 KINDS = [c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, SertbenchError)]
 
 
-@pytest.mark.parametrize(
-    "module", ["sertbench.errors", "sertbench.spelling", "sertbench.pace", "sertbench.run_log"]
-)
+@pytest.mark.parametrize("module", ["sertbench.errors", "sertbench.spelling", "sertbench.pace", "sertbench.run_log"])
 def test_the_examples_of_the_docstrings_are_true(module):
     outcome = doctest.testmod(importlib.import_module(module))
 

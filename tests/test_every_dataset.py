@@ -388,28 +388,29 @@ def test_ravdess_songs_and_video_sound_are_refused(tmp_path, stem):
 # --- what is accepted as missing
 
 
-@pytest.mark.parametrize("by", ["id", "path"])
 @pytest.mark.parametrize("name", ["csv", "emodb", "iemocap", "meld", "msp_improv", "msp_podcast"])
-def test_an_utterance_can_be_left_out_by_name_whether_its_file_is_there_or_not(name, by, whole):
-    corpus, root = adapter(name), whole(name)
-    label_set = corpus.label_set(None)
-    everything = select(corpus, name, root, label_set, "all")
+def test_an_utterance_can_be_left_out_by_name_whether_its_file_is_there_or_not(name, whole, chosen):
+    corpus, root, everything = adapter(name), whole(name), chosen(name)
     left_out = everything[1]
-    path = left_out.path.relative_to(corpus.home(root)).as_posix()
-    said = (left_out.id if by == "id" else path,)
+    by_id, by_path = (left_out.id,), (left_out.path.relative_to(corpus.home(root)).as_posix(),)
+    rest = [u for u in everything if u != left_out]
 
-    assert select(corpus, name, root, label_set, "all", said) == [u for u in everything if u != left_out]
+    def selected(*said: str) -> list[Utterance]:
+        return select(corpus, name, root, corpus.label_set(None), "all", said)
+
+    assert selected(*by_id) == selected(*by_path) == rest
     aside = left_out.path.rename(left_out.path.with_suffix(".aside"))
     try:
         with pytest.raises(CorpusError, match=re.escape(left_out.path.stem.removeprefix("MSP-IMPROV-"))):
-            select(corpus, name, root, label_set, "all")
-        if (name, by) == ("meld", "path"):  # a path does not tell which split's turn is missing: its id must be said
+            selected()
+        assert selected(*by_id) == rest
+        if name == "meld":  # a path does not tell which split's turn is missing: its id must be said
             with pytest.raises(SertbenchError):
-                select(corpus, name, root, label_set, "all", said)
+                selected(*by_path)
         else:
-            assert select(corpus, name, root, label_set, "all", said) == [u for u in everything if u != left_out]
+            assert selected(*by_path) == rest
         with pytest.raises(SertbenchError):
-            select(corpus, name, root, label_set, "all", (everything[0].id,))
+            selected(everything[0].id)
     finally:
         aside.rename(left_out.path)
 
