@@ -27,7 +27,7 @@ help:
 	@echo "make tables     bring the tables in docs/ that the program makes up to date"
 	@echo "make picture BOARD=emodb  a board of the report as docs/assets/board.png (installs Chromium, Selenium)"
 	@echo "make lint       ruff only;  make types: mypy only"
-	@echo "make bench      measure speed (pytest-benchmark): 6 minutes on two idle cores"
+	@echo "make bench      measure speed (pytest-benchmark): 8 minutes on two cores"
 	@echo "make clean      remove .venv and caches; runs/ stays"
 
 demo: $(STAMP)
