@@ -78,11 +78,11 @@ class _Watched(list[Path]):
 
 
 def visible(paths: Iterable[Path]) -> list[Path]:
-    """The paths, sorted, without the hidden ones of this reading."""
+    """The paths, in their order, without the hidden ones of this reading."""
     made = _now.get()
     if made is None:
-        return sorted(paths)
-    return _Watched(sorted(path for path in paths if path not in made.hidden))
+        return list(paths)
+    return _Watched(path for path in paths if path not in made.hidden)
 
 
 def excused(name: str) -> bool:

@@ -342,6 +342,7 @@ def weights(task: FitTask) -> dict[str, torch.Tensor]:
 
 
 def test_one_that_never_fits_fails_and_the_others_go_on(task, tmp_path):
+    outcomes(Runner(InProcess(1)), [task(0, "first")])  # a process's first fit loads what later ones find there
     (tmp_path / "total").write_text(str(memory.held() + 100 * MB))
     tasks = [task(0, "fits"), task(1, "fits", width=3_000_000), task(2, "fits")]
 

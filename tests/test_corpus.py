@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,6 +144,43 @@ def test_audio_files_are_all_that_can_be_decoded_or_of_the_endings_named(tmp_pat
 
     assert [p.name for p in audio_files(tmp_path)] == ["a.wav", "x.FLAC", "c.mp3", "d.ogg", "e.opus"]
     assert audio_files(tmp_path, (".mp4",)) == [tmp_path / "f.mp4"]
+
+
+def test_audio_files_come_in_the_order_of_their_paths_and_links_to_folders_stay_closed(tmp_path):
+    for name in ("b/a.wav", "b.wav", "b-c/x.wav", "a/z/q.wav", "a/z.wav", "B/x.wav", "a0.wav", "ä.wav", "a/é/x.wav"):
+        path = tmp_path / "tree" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "tree" / "c.wav").symlink_to(tmp_path / "tree" / "b.wav")
+    (tmp_path / "tree" / "d").symlink_to(tmp_path / "tree", target_is_directory=True)
+
+    found = wav_files(tmp_path / "tree")
+
+    assert found == sorted(path for path in (tmp_path / "tree").rglob("*.wav"))
+    assert len(found) == 10
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    closed = tmp_path / "b"
+    closed.mkdir()
+    scandir = os.scandir
+
+    def refuse(folder):
+        if Path(folder) == closed:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)  # who runs the tests may be root, whom no folder refuses
+
+    with pytest.raises(CorpusError, match=rf"{closed} cannot be read: Permission denied"):
+        wav_files(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["nothing", "file.wav"])
+def test_what_is_no_folder_holds_no_files(tmp_path, name):
+    (tmp_path / "file.wav").touch()
+
+    assert wav_files(tmp_path / name) == []
 
 
 def test_classes_keep_the_order_of_the_mapping():
