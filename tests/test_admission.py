@@ -299,6 +299,7 @@ def task(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "total", memory.total)
     monkeypatch.setattr(admission.tempfile, "gettempdir", admission.tempfile.gettempdir)
     monkeypatch.setattr(admission, "POLL", admission.POLL)
+    monkeypatch.setattr(admission, "_own", [])  # what this process had before its first fit: that of an earlier test
     (tmp_path / "wide.py").write_text(PLUGIN)
     rng = np.random.default_rng(0)
     paths = [tmp_path / f"{i}.wav" for i in range(6)]
@@ -342,7 +343,6 @@ def weights(task: FitTask) -> dict[str, torch.Tensor]:
 
 
 def test_one_that_never_fits_fails_and_the_others_go_on(task, tmp_path):
-    outcomes(Runner(InProcess(1)), [task(0, "first")])  # a process's first fit loads what later ones find there
     (tmp_path / "total").write_text(str(memory.held() + 100 * MB))
     tasks = [task(0, "fits"), task(1, "fits", width=3_000_000), task(2, "fits")]
 
