@@ -41,9 +41,10 @@ help:
 demo: $(STAMP)
 	@$(BIN)/sertbench run --model glam --dataset demo --trials 0 --seeds 1 --epochs 15 --leaderboards runs
 
-# Half a minute on one core that librosa takes once to compile itself is spent beside the checks. Tests of one file run
-# in one process, and share what they make.
+# As many processes as there are cores, of one thread each; tests of one file run in one process, and share what they make.
+test test-slow: export OMP_NUM_THREADS := 1
 test: $(STAMP)
+	@# Half a minute on one core that librosa takes once to compile itself is spent beside the checks.
 	@$(BIN)/python -P -c "$$WARM" & $(MAKE) --no-print-directory lint types && wait
 	@$(RUN) pytest -q -n auto --dist loadfile
 

@@ -15,6 +15,7 @@ import csv
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 from sertbench.corpus import Archive, Corpus, LabelSet, Utterance, audio_files
@@ -152,12 +153,13 @@ def turns(root: Path) -> dict[str, dict[str, dict[str, str]]]:
 def turn_files(root: Path) -> dict[str, list[Path]]:
     """The audio files of each turn; the split is told by the innermost folder that is named after one."""
     found: dict[str, list[Path]] = {}
-    for path in audio_files(root):
-        folders = reversed(path.relative_to(root).parts[:-1])
-        split = next((split for name in folders for split in ROWS if split in name.lower()), None)
-        if path.stem.startswith(UNUSED):
-            continue
-        if split is None or not NAME.fullmatch(path.stem):
-            raise CorpusError(f"{path} is no turn of a split of MELD. Expected: {Meld.layout}")
-        found.setdefault(f"{split}_{path.stem}", []).append(path)
+    for folder, paths in groupby(audio_files(root), lambda path: path.parent):
+        above = reversed(folder.relative_to(root).parts)
+        split = next((split for name in above for split in ROWS if split in name.lower()), None)
+        for path in paths:
+            if path.stem.startswith(UNUSED):
+                continue
+            if split is None or not NAME.fullmatch(path.stem):
+                raise CorpusError(f"{path} is no turn of a split of MELD. Expected: {Meld.layout}")
+            found.setdefault(f"{split}_{path.stem}", []).append(path)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from sertbench.datasets.cremad import CremaD
@@ -10,13 +11,11 @@ from sertbench.datasets.cremad import CremaD
 VOTES = {"N": 3897, "A": 986, "F": 645, "D": 547, "S": 370, "H": 353, "N:S": 300, "A:D:F": 344}
 
 
-def build(_: str, root: Path) -> None:
+def build(root: Path, fill: Callable[[Path, Iterable[str]], None]) -> None:
     clips = sorted(CremaD().expected_ids())
     votes = [vote for vote, n in VOTES.items() for _ in range(n)]
     random.Random(0).shuffle(votes)
-    (root / "AudioWAV").mkdir(parents=True)
-    for clip in clips:
-        (root / "AudioWAV" / f"{clip}.wav").touch()
+    fill(root / "AudioWAV", (f"{clip}.wav" for clip in clips))
     lines = [f'"{n}","{clip}","{vote}","50"' for n, (clip, vote) in enumerate(zip(clips, votes, strict=True), 1)]
     (root / "processedResults").mkdir()
     table = root / "processedResults" / "summaryTable.csv"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 HEADER = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime"
@@ -15,18 +16,18 @@ COUNTS = {
 ABSENT = {"train": "dia125_utt3", "dev": "dia110_utt7"}  # both neutral
 
 
-def build(_: str, root: Path) -> None:
+def build(root: Path, fill: Callable[[Path, Iterable[str]], None]) -> None:
     """Ten turns per dialogue; in train the neutral ones come first, elsewhere last."""
     for (split, name), counts in COUNTS.items():
-        folder = root / split / name
-        folder.mkdir(parents=True)
         emotions = [emotion for emotion, n in zip(EMOTIONS, counts, strict=True) for _ in range(n)]
-        lines = [HEADER]
+        names, lines = [], [HEADER]
         for n, emotion in enumerate(emotions if split == "train" else reversed(emotions)):
             speaker = SPEAKERS[n % len(SPEAKERS)]
             lines.append(f'{n},"Oh, {n}!",{speaker},{emotion},neutral,{n // 10},{n % 10},4,7,"00:20:57,256","00:21:00"')
             turn = f"dia{n // 10}_utt{n % 10}"
             if turn != ABSENT.get(split):
-                (folder / f"{turn}.wav").touch()
+                names.append(f"{turn}.wav")
+        if split == "test":
+            names.append("final_videos_testdia93_utt6.wav")
+        fill(root / split / name, names)
         (root / f"{split}_sent_emo.csv").write_text("\n".join(lines), encoding="utf-8")
-    (folder / "final_videos_testdia93_utt6.wav").touch()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 COUNTS = {  # kind -> turns labelled A, S, H, N, O, X (table 4 of the paper)
@@ -12,10 +13,11 @@ COUNTS = {  # kind -> turns labelled A, S, H, N, O, X (table 4 of the paper)
 }
 
 
-def build(_: str, root: Path) -> None:
+def build(root: Path, fill: Callable[[Path, Iterable[str]], None]) -> None:
     """Turns of all actors in turn; each line is followed by one rater's, as in the release."""
     root.mkdir()
-    lines = []
+    lines: list[str] = []
+    folders: dict[Path, list[str]] = {}
     for kind, counts in COUNTS.items():
         codes = [code for code, n in zip("ASHNOX", counts, strict=True) for _ in range(n)]
         for n, code in enumerate(codes):
@@ -23,8 +25,9 @@ def build(_: str, root: Path) -> None:
             scene = f"S{n // 12 % 20 + 1:02d}{'AHNS'[n // 240 % 4]}"
             turn = f"{scene}-{talker}-{kind}-FM{n // 960:02d}"
             folder = root / f"session{talker[-1]}" / scene / kind
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"MSP-IMPROV-{turn}.wav").touch()
+            folders.setdefault(folder, []).append(f"MSP-IMPROV-{turn}.wav")
             lines.append(f"UTD-IMPROV-{turn}.avi; {code}; A:2.600000; V:2.400000; D:NaN ; N:3.200000;")
             lines.append("WORKER_01; Neutral; Neutral,Other (calm); A:3.000000; V:3.000000; D:NaN; N:3.000000;\n")
+    for folder, names in folders.items():
+        fill(folder, names)
     (root / "Evalution.txt").write_text("\n".join(lines))

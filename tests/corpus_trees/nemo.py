@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from sertbench.datasets.nemo import Nemo
@@ -9,12 +10,11 @@ from sertbench.datasets.nemo import Nemo
 HEADER = "file_id\temotion\traw_text\tnormalized_text\tspeaker_id\tgender\tage"
 
 
-def build(_: str, root: Path) -> None:
-    samples = root / "samples"
-    samples.mkdir(parents=True)
+def build(root: Path, fill: Callable[[Path, Iterable[str]], None]) -> None:
+    names = sorted(Nemo().expected_ids())
+    fill(root / "samples", (f"{name}.wav" for name in names))
     lines = [HEADER]
-    for name in sorted(Nemo().expected_ids()):
+    for name in names:
         speaker, emotion, number = name.split("_")
-        (samples / f"{name}.wav").touch()
         lines.append(f"{name}.wav\t{emotion}\tZdanie {number}.\tzdanie {number}\t        {speaker}\tfemale\t23")
     (root / "data.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
