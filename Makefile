@@ -45,7 +45,7 @@ demo: $(STAMP)
 test test-slow: export OMP_NUM_THREADS := 1
 test: $(STAMP)
 	@# Half a minute on one core that librosa takes once to compile itself is spent beside the checks.
-	@$(BIN)/python -P -c "$$WARM" & $(MAKE) --no-print-directory lint types && wait
+	@$(BIN)/python -P -c "$$WARM" & $(MAKE) --no-print-directory lint types
 	@$(RUN) pytest -q -n auto --dist loadfile
 
 test-slow: $(STAMP)

@@ -102,6 +102,7 @@ def place(tmp_path, monkeypatch) -> Path:
     """A temporary folder of this test's own, and short waits."""
     monkeypatch.setattr(admission.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(admission, "POLL", 0.01)
+    monkeypatch.setattr(admission, "_own", [])  # what this process had before its first fit: that of an earlier test
     return tmp_path / f"sertbench-{os.getuid()}"
 
 
