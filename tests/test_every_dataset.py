@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -54,7 +55,8 @@ def fill(folder: Path, names: Iterable[str]) -> None:
     first, *others = (folder / name for name in names)
     first.touch()
     for path in others:
-        path.hardlink_to(first)
+        with suppress(FileExistsError):
+            path.hardlink_to(first)
 
 
 def by_expected_ids(name: str, root: Path) -> None:
@@ -73,8 +75,6 @@ def annotate(session: Path, rows: list[tuple[str, str]], spoken: bool = True) ->
     said: dict[str, list[str]] = {}
     for turn, code in rows:
         dialogue = turn.rpartition("_")[0]
-        if spoken:
-            touch(session / "sentences" / "wav" / dialogue / f"{turn}.wav")
         block = f"[6.2901 - 8.2357]\t{turn}\t{code}\t[2.5000, 3.5000, 4.0000]\n{RATERS}"
         dialogues.setdefault(dialogue, ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n"]).append(block)
         said.setdefault(dialogue, []).append(f"{turn} [006.2901-008.2357]: He said: [LAUGHTER]: no.\n")
@@ -82,6 +82,9 @@ def annotate(session: Path, rows: list[tuple[str, str]], spoken: bool = True) ->
         for folder, lines in (("EmoEvaluation", blocks), ("transcriptions", [*said[dialogue], "M: sorry\n"])):
             path = touch(session / "dialog" / folder / f"{dialogue}.txt")
             path.write_text("\n".join(lines))
+        if spoken:
+            turns = [turn for turn, _ in rows if turn.rpartition("_")[0] == dialogue]
+            fill(session / "sentences" / "wav" / dialogue, (f"{turn}.wav" for turn in turns))
 
 
 def whole_iemocap(root: Path) -> None:
