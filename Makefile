@@ -41,8 +41,7 @@ help:
 demo: $(STAMP)
 	@$(BIN)/sertbench run --model glam --dataset demo --trials 0 --seeds 1 --epochs 15 --leaderboards runs
 
-# As many processes as there are cores, of one thread each; tests of one file run in one process, and share what they make.
-test test-slow: export OMP_NUM_THREADS := 1
+# Tests of one file run in one process, and share what they make.
 test: $(STAMP)
 	@# What is compiled once, tests and libraries by Python and librosa by itself, is compiled beside the checks.
 	@{ $(RUN) pytest -q --collect-only >/dev/null; $(BIN)/python -P -c "$$WARM"; } & $(MAKE) --no-print-directory lint types
