@@ -95,10 +95,10 @@ $(STAMP):
 	  fi; \
 	  "$$python" -m venv --clear $(VENV) || exit 1; \
 	fi
-	@echo "Installing sertbench into $(VENV) for $$($(BIN)/python -V): once, a few minutes (log: $(LOG))"
+	@echo "Installing sertbench into $(VENV) for $$($(BIN)/python -V): once, a minute or more (log: $(LOG))"
 	@# uv takes a fifth of pip's time. Where it cannot be had or fails, or pip is told of an index of packages that uv does
 	@# not know, pip installs. Modules are compiled when they are first imported: most never are.
-	@{ ! $(BIN)/python -m pip config list | grep -qE '\.(index-url|no-index)=' && \
+	@{ ! $(BIN)/python -m pip config list | grep -E '\.(index-url|no-index)=' && \
 	  $(BIN)/python -m pip install --quiet uv && \
 	  $(BIN)/python -m uv pip install --python $(BIN)/python --editable '.[dev]'; } >$(LOG) 2>&1 || \
 	$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev]' >>$(LOG) 2>&1 || { \
