@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sertbench import exclusions
-from sertbench.corpus import AUDIO, Corpus, Utterance
+from sertbench.corpus import Corpus, Utterance
+from sertbench.corpus_files import AUDIO
 from sertbench.errors import CorpusError
 from sertbench.exclusions import name_from
 from sertbench.selection import named, utterances

@@ -1,9 +1,9 @@
 """Utterances and files that a user leaves out by name (`--accept-missing FILE`), and how adapters come to know of it.
 
 A reading of a corpus happens inside `reading(root, names, hidden)`. There, `excused` tells an adapter that an utterance
-may be missing, and `visible` (behind `corpus.audio_files`) hides files from it: those that it refused when it was asked
-before. Outside, nothing is hidden and nothing excused. The file has one utterance id, or path from the corpus's folder,
-per line; lines that begin with # are comments.
+may be missing, and `visible` (behind `corpus_files.audio_files`) hides files from it: those that it refused when it was
+asked before. Outside, nothing is hidden and nothing excused. The file has one utterance id, or path from the corpus's
+folder, per line; lines that begin with # are comments.
 """
 
 from __future__ import annotations

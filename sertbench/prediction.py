@@ -17,7 +17,8 @@ from threadpoolctl import threadpool_limits
 
 from sertbench import audio, estimator_state
 from sertbench.compute import Compute
-from sertbench.corpus import Utterance, audio_files
+from sertbench.corpus import Utterance
+from sertbench.corpus_files import audio_files
 from sertbench.errors import AudioError, ConfigError
 from sertbench.feature_cache import open_store
 from sertbench.feature_spec import SAMPLE_RATE

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sertbench import audio, bundle, corpus, disturbances, files, stress_kinds, stress_record, stress_run
+from sertbench import audio, bundle, corpus_files, disturbances, files, stress_kinds, stress_record, stress_run
 from sertbench import config as configs
 from sertbench.errors import ConfigError, few
 from sertbench.executors import Runner, ended_with, open_runner
@@ -104,10 +104,10 @@ def possible(kinds: list[str], opened: OpenRun, display: Display, *, named: bool
 def recordings(folder: Path) -> Noise:
     """The audio files below the user's folder of noise. ConfigError for none, AudioError for broken ones."""
     if not folder.is_dir():
-        raise ConfigError(f"--noise {folder}: not a folder. Name one with recordings ({', '.join(corpus.AUDIO)})")
-    found = corpus.audio_files(folder)
+        raise ConfigError(f"--noise {folder}: not a folder. Name one with recordings ({', '.join(corpus_files.AUDIO)})")
+    found = corpus_files.audio_files(folder)
     if not found:
-        raise ConfigError(f"--noise {folder}: holds no recordings ({', '.join(corpus.AUDIO)})")
+        raise ConfigError(f"--noise {folder}: holds no recordings ({', '.join(corpus_files.AUDIO)})")
     infos = audio.probe_all(found, "mean", configs.cache_folder() / "audio-index" / "noise.json")
     silent = [path for path in found if not audio.load(path, "mean").any()]
     if silent:
