@@ -44,7 +44,8 @@ demo: $(STAMP)
 # Tests of one file run in one process, and share what they make.
 test: $(STAMP)
 	@# What is compiled once, tests and libraries by Python and librosa by itself, is compiled beside the checks.
-	@{ $(RUN) pytest -q --collect-only >/dev/null; $(BIN)/python -P -c "$$WARM"; } & $(MAKE) --no-print-directory lint types
+	@[ -e $(VENV)/.compiled ] || { touch $(VENV)/.compiled; $(RUN) pytest -q --collect-only >/dev/null; \
+	  $(BIN)/python -P -c "$$WARM"; } & $(MAKE) --no-print-directory lint types
 	@$(RUN) pytest -q -n auto --dist loadfile
 
 test-slow: $(STAMP)

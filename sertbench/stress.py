@@ -102,7 +102,10 @@ def possible(kinds: list[str], opened: OpenRun, display: Display, *, named: bool
 
 
 def recordings(folder: Path) -> Noise:
-    """The audio files below the user's folder of noise. ConfigError for none, AudioError for broken ones."""
+    """The audio files below the user's folder of noise. ConfigError for none, AudioError for broken ones.
+
+    CorpusError for a folder in it that may not be read.
+    """
     if not folder.is_dir():
         raise ConfigError(f"--noise {folder}: not a folder. Name one with recordings ({', '.join(corpus_files.AUDIO)})")
     found = corpus_files.audio_files(folder)

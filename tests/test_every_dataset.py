@@ -234,10 +234,11 @@ def test_a_missing_file_is_named(name, whole):
     (file,) = root.rglob(f"{gone}.wav")
     aside = file.rename(file.with_suffix(".aside"))
 
-    with pytest.raises(CorpusError, match=re.escape(f"1 missing: {gone}")):
-        select(corpus, name, root, corpus.label_set(None), "all")
-
-    aside.rename(file)
+    try:
+        with pytest.raises(CorpusError, match=re.escape(f"1 missing: {gone}")):
+            select(corpus, name, root, corpus.label_set(None), "all")
+    finally:
+        aside.rename(file)
 
 
 @pytest.mark.parametrize("name", NAMES)
