@@ -61,6 +61,8 @@ class Csv(Corpus):
         """The corpus of the table `root`: its labels, its styles as subsets, and the protocols that it allows."""
         found = list(self.utterances(root))
         labels = sorted({u.label for u in found})
+        if not labels:
+            raise CorpusError(f"{root}: every line is left out by --accept-missing. Nothing is left to run on.")
         if len(labels) < 2:
             raise CorpusError(f"{root}: every label is {labels[0]!r}. Classification needs two labels at least.")
         facts = {

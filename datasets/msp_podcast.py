@@ -81,7 +81,7 @@ class MspPodcast(Corpus):
         files: dict[str, list[Path]] = {}
         for path in wav_files(home / "Audios"):  # files of older releases lie beside it
             files.setdefault(path.name, []).append(path)
-        left_out = {name for name in rows if name not in files and excused(name)}
+        left_out = {name for name in rows if name not in files and excused(Path(name).stem)}
         check_release(home, rows, files.keys() | left_out)
         unheard = [name for name in rows if name not in files and name not in left_out]
         unlabelled = sorted(files.keys() - rows.keys() - hidden_names(home))

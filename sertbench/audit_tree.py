@@ -49,7 +49,7 @@ class Tree:
 
     def leaves_out(self, path: Path) -> bool:
         """Whether the user named a file as one to leave out."""
-        return bool(self.excusable) and bool({self.name(path), path.stem} & self.excusable)
+        return bool(self.excluded) and not {self.name(path), path.stem}.isdisjoint(self.excluded)
 
 
 def printable(text: str) -> str:
@@ -83,11 +83,11 @@ def read(corpus: Corpus, root: Path, excluded: Collection[str] = ()) -> Tree:
         if culprit is None or culprit in hidden or len(tree.refused) > MOST_REFUSED:
             break
         hidden.append(culprit)
-    known = {u.id for u in tree.utterances} | corpus.expected_ids()
-    tree.utterances = [u for u in tree.utterances if not named(u, home, excluded)]
     if excluded:
-        tree.excusable = reading.excusable
-        exclusions.refuse_strangers(home, reading, known)
+        found = {u.id for u in tree.utterances}
+        tree.utterances = [u for u in tree.utterances if not named(u, home, excluded)]
+        tree.excusable = reading.excusable | (found - {u.id for u in tree.utterances})
+        exclusions.refuse_strangers(home, reading, found, corpus.expected_ids())
     return tree
 
 

@@ -86,11 +86,11 @@ def visible(paths: Iterable[Path]) -> list[Path]:
 
 
 def excused(name: str) -> bool:
-    """Whether the utterance or file `name` may be missing from this reading."""
+    """Whether the utterance of the id `name` may be missing from this reading."""
     made = _now.get()
-    if made is None or not made.excusable & {name, PurePosixPath(name).stem}:
+    if made is None or name not in made.excusable:
         return False
-    made.met |= {name, PurePosixPath(name).stem}
+    made.met.add(name)
     return True
 
 
@@ -120,11 +120,21 @@ def sha256(names: Collection[str]) -> str:
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest() if names else ""
 
 
-def refuse_strangers(root: Path, made: Reading, ids: Collection[str], said: str = "--accept-missing") -> None:
-    """ConfigError for a name that is no file below `root` and no utterance of the corpus, whose known ids are `ids`."""
-    known = made.met | set(ids)
+def refuse_strangers(
+    root: Path, made: Reading, found: Collection[str], expected: Collection[str], said: str = "--accept-missing"
+) -> None:
+    """ConfigError for a name that leaves nothing out: no utterance of the corpus and no file below `root`.
+
+    `found` and `expected` are the ids of the utterances that are there and that were published. The path of a file that
+    is missing is known by its stem; where the utterance of that id is there, the path is a wrong one.
+    """
+    ids = {*found, *expected}
+    known = made.met | ids
+    missing = known - set(found)
     strange = [
-        n for n in sorted(made.names) if n not in known and PurePosixPath(n).stem not in known and not _is_file(root, n)
+        name
+        for name in sorted(made.names)
+        if name not in known and PurePosixPath(name).stem not in missing and not _is_file(root, name)
     ]
     if strange:
         raise ConfigError(
@@ -134,6 +144,9 @@ def refuse_strangers(root: Path, made: Reading, ids: Collection[str], said: str 
 
 
 def _is_file(root: Path, name: str) -> bool:
+    """Whether a path from the corpus's folder is a file; one that is told from elsewhere names nothing in it."""
+    if name.startswith("/") or ".." in PurePosixPath(name).parts:
+        return False
     try:
         return (root / name).is_file()
     except (OSError, ValueError):

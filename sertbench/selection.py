@@ -41,10 +41,11 @@ def select(
                 hidden.append(refused)
     found = [u for u in whole if not named(u, corpus.home(root), excluded)]
     if excluded:
-        exclusions.refuse_strangers(corpus.home(root), reading, {u.id for u in whole} | corpus.expected_ids())
+        exclusions.refuse_strangers(corpus.home(root), reading, {u.id for u in whole}, corpus.expected_ids())
     if not found:
         raise CorpusError(f"{root} holds no utterance of {name}. Expected: {corpus.layout}")
-    check_ids(corpus, name, root, found, reading.excusable)
+    left_out = {u.id for u in whole} - {u.id for u in found}
+    check_ids(corpus, name, root, found, reading.excusable | left_out)
     chosen = [u for u in found if u.label in label_set.mapping and subset in ("all", u.style)]
     check_counts(name, label_set, subset, chosen, len(excluded))
     return chosen
