@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sertbench.corpus import AUDIO, Corpus, LabelSet, Utterance
+from sertbench.corpus_files import expanded
 from sertbench.errors import CorpusError, counted, few, unknown
 from sertbench.exclusions import excused, name_from
 from sertbench.protocol_rules import OfficialSplit, SpeakerFolds
@@ -85,7 +86,7 @@ class Csv(Corpus):
         absent, spellings = [], Spellings()
         for number, row in rows(root):
             where = f"{root}, line {number}"
-            path = root.parent / Path(row["path"]).expanduser()
+            path = root.parent / expanded(row["path"], where)
             if path.suffix.lower() not in AUDIO:
                 raise CorpusError(f"{where}: {row['path']!r} is no audio file; accepted: {', '.join(AUDIO)}")
             id_ = name_from(path, root.parent)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from sertbench.corpus_files import AUDIO as AUDIO  # adapters import all that they need from here
 from sertbench.corpus_files import audio_files as audio_files
+from sertbench.corpus_files import expanded
 from sertbench.corpus_files import wav_files as wav_files
 from sertbench.errors import ConfigError, CorpusError, unknown
 from sertbench.selection import select
@@ -213,9 +214,9 @@ def locate(name: str, corpus: Corpus, data: Path | None, cache: Path, option: st
     tabular corpus: no file), or if there is none: with how to get the corpus.
     """
     if data is not None:
-        return _filled(data.expanduser(), name, corpus, "--data")
+        return _filled(expanded(data, "--data"), name, corpus, "--data")
     if shelf := os.environ.get("SERTBENCH_DATA"):
-        folder = Path(shelf).expanduser() / name
+        folder = expanded(shelf, "$SERTBENCH_DATA") / name
         if folder.exists():
             return _filled(folder, name, corpus, "$SERTBENCH_DATA")
     if made := corpus.prepare(cache):

@@ -25,6 +25,20 @@ def audio_files(root: Path, endings: Collection[str] = AUDIO) -> list[Path]:
     return exclusions.visible(_files(root, tuple(endings)) if root.is_dir() else ())
 
 
+def expanded(path: str | Path, source: str) -> Path:
+    """A path with ~ as the home folder; `source` is where it comes from.
+
+    Raises CorpusError for the home folder of a user whom this machine does not know.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise CorpusError(
+            f"{source}: {str(path)!r} begins with a user that this machine does not know. Write the whole path, or "
+            "./~... for a name that begins so."
+        ) from None
+
+
 def _files(folder: Path, endings: tuple[str, ...]) -> Iterator[Path]:
     """In the order of sorted paths, which corpora of 100,000 files are not sorted for. Links to folders stay closed."""
     try:

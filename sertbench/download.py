@@ -15,6 +15,7 @@ from pathlib import Path
 from sertbench import fetch, files, lfs, unpack
 from sertbench.corpus import Archive, Corpus
 from sertbench.corpus_facts import licence_name
+from sertbench.corpus_files import expanded
 from sertbench.errors import ConfigError, CorpusError, StorageError
 from sertbench.selection import select
 
@@ -69,7 +70,7 @@ def plan(name: str, corpus: Corpus, parent: Path) -> Download:
     """What `get` is going to do. Raises CorpusError for a corpus that is not to be had this way: where to ask."""
     if not corpus.archives:
         raise CorpusError(f"{name} is not to be had by a program. {by_hand(name, corpus)}")
-    return Download(name, corpus, parent.expanduser() / name)
+    return Download(name, corpus, expanded(parent, "--data") / name)
 
 
 def by_hand(name: str, corpus: Corpus) -> str:

@@ -231,6 +231,14 @@ def test_data_must_be_a_folder_with_something_in_it(tmp_path):
             locate("tiny", Tiny(), tmp_path / name, tmp_path)
 
 
+def test_the_home_of_a_user_who_is_not_known_is_an_error_in_words(tmp_path, monkeypatch):
+    with pytest.raises(CorpusError, match="--data: '~nobody-here/tiny' begins with a user that this machine does not"):
+        locate("tiny", Tiny(), Path("~nobody-here/tiny"), tmp_path)
+    monkeypatch.setenv("SERTBENCH_DATA", "~nobody-here")
+    with pytest.raises(CorpusError, match=r"\$SERTBENCH_DATA: '~nobody-here' begins with a user"):
+        locate("tiny", Tiny(), None, tmp_path)
+
+
 def test_the_data_of_a_tabular_corpus_must_be_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr(Tiny, "tabular", True)
     (tmp_path / "table.csv").touch()

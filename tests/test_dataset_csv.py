@@ -117,6 +117,7 @@ def test_ids_do_not_depend_on_how_a_path_is_written(tmp_path):
             ["1.wav,sad,ann", "./1.wav,sad,bob"],
             r"line 3: '\./1\.wav' is there already, in line 2",
         ),
+        ("path,label,speaker", ["~nobody-here/1.wav,sad,ann"], "line 2: '~nobody-here/1.wav' begins with a user that"),
         ("path,label,speaker", [], "has no line below its header"),
         ("", [], "has no column path, label, speaker"),
     ],
