@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import astuple, dataclass
 from functools import cache as memoise
@@ -22,12 +23,12 @@ import numpy as np
 import soundfile
 import soxr
 
+from sertbench import containers
 from sertbench.errors import AudioError, StorageError, few
 from sertbench.feature_spec import SAMPLE_RATE
 
 CHANNELS = ("mono", "left", "right", "mean")
-INDEX_VERSION = 1  # raised whenever a probe of the same file gives something else than before
-_STREAMED = 0x7FFF0000  # programs that write wav to a pipe put 0 or a number near 2^31 or 2^32 where the size should be
+INDEX_VERSION = 2  # raised whenever a probe of the same file gives something else than before
 MIN_RATE, MAX_RATE = 1000, 1_000_000  # Hz: a header with another rate is damaged
 _BLOCK = 1 << 20  # samples read at once
 _AGAIN = "Unpack, copy or export it again from its original."
@@ -142,10 +143,10 @@ def decode(path: Path, channel: str = "mono") -> tuple[np.ndarray, int, int]:
     """
     if channel not in CHANNELS:
         raise AudioError(f"channel rule {channel!r} is unknown. Accepted: {', '.join(CHANNELS)}")
-    _check_bytes(path)
+    head = _check_bytes(path)
     try:
-        with soundfile.SoundFile(path) as file:
-            promised, rate = file.frames, file.samplerate
+        with _opened(path, head) as (file, promised):
+            rate = file.samplerate
             if not MIN_RATE <= rate <= MAX_RATE:
                 raise AudioError(
                     f"{path}: its header says {rate} samples per second, which cannot be. {_AGAIN}", "header"
@@ -165,6 +166,18 @@ def decode(path: Path, channel: str = "mono") -> tuple[np.ndarray, int, int]:
         bad = int((~np.isfinite(mono)).sum())
         raise AudioError(f"{path}: {bad} samples are NaN or infinite. {_AGAIN}", "not-finite")
     return mono, rate, channels
+
+
+@contextlib.contextmanager
+def _opened(path: Path, head: bytes) -> Iterator[tuple[soundfile.SoundFile, int]]:
+    """An audio file, of which `head` are the first bytes, and how many samples there must be; 0 if that is not told."""
+    with soundfile.SoundFile(path) as file:
+        longer = containers.mp3_with_length(path.read_bytes(), file.frames) if containers.is_mp3(head) else None
+        if longer is None:
+            yield file, file.frames
+            return
+    with soundfile.SoundFile(io.BytesIO(longer)) as file:
+        yield file, 0
 
 
 def _all_samples(file: soundfile.SoundFile) -> np.ndarray:
@@ -193,16 +206,16 @@ def _one_channel(path: Path, samples: np.ndarray, channel: str) -> np.ndarray:
     return samples[:, 0] if channel == "left" else samples[:, 1]
 
 
-def _check_bytes(path: Path) -> None:
-    """Refuse what is no audio file, or less of one than its header promises, with the reason that fits.
+def _check_bytes(path: Path) -> bytes:
+    """Refuse what is no audio file, or another length of one than its header tells; gives the first bytes of others.
 
-    libsndfile reads a truncated wav without complaint and calls everything else "format not recognised".
+    libsndfile calls everything that it does not know "format not recognised".
     """
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             head = file.read(512)
-            promised = _promised_bytes(file, size) if head[:4] == b"RIFF" and head[8:12] == b"WAVE" else 0
+            fault = containers.length_fault(file, size)
     except FileNotFoundError:
         raise AudioError(f"{path}: does not exist. {_AGAIN}", "missing") from None
     except IsADirectoryError:
@@ -211,8 +224,8 @@ def _check_bytes(path: Path) -> None:
         raise AudioError(f"{path}: cannot be opened ({fault.strerror}). Check its permissions.", "unreadable") from None
     if not size:
         raise AudioError(f"{path}: empty (0 bytes). {_AGAIN}", "empty-file")
-    if promised > size:
-        raise AudioError(f"{path}: truncated, {size} of {promised} bytes are there. {_AGAIN}", "truncated")
+    if fault:
+        raise AudioError(f"{path}: {fault[0]}. {_AGAIN}", fault[1])
     if head.startswith(b"version https://git-lfs"):
         raise AudioError(f"{path}: a git-LFS pointer, not audio. Run `git lfs pull` in its repository.", "lfs-pointer")
     if head.startswith(b"\x00\x05\x16\x07"):
@@ -226,18 +239,7 @@ def _check_bytes(path: Path) -> None:
         raise AudioError(
             f"{path}: text, not audio (it begins {start!r}): the download failed. Download it again.", "text"
         )
-
-
-def _promised_bytes(file: Any, size: int) -> int:
-    """Where a RIFF file's `data` chunk ends by its own header; 0 if that does not say (no chunk, or streamed)."""
-    at = 12
-    while at + 8 <= size:
-        file.seek(at)
-        name, length = struct.unpack("<4sI", file.read(8))
-        if name == b"data":
-            return at + 8 + length if 0 < length < _STREAMED else 0
-        at += 8 + length + length % 2
-    return 0
+    return head
 
 
 def _stamp(path: Path, channel: str, real_folder: Callable[[Path], str]) -> tuple[str, list[Any]]:

@@ -204,6 +204,100 @@ def test_a_truncated_file_of_another_format_is_refused(tmp_path, kind, fault):
         audio.load(path)
 
 
+def test_a_truncated_aiff_or_ogg_file_is_refused(tmp_path):
+    noise = np.random.default_rng(0).integers(-9000, 9000, 40_000).astype(np.int16)
+    for kind in ("aiff", "ogg"):
+        path = tmp_path / f"bad.{kind}"
+        soundfile.write(path, noise, 16_000)
+        assert audio.probe(path).seconds == 2.5
+        whole = path.read_bytes()
+
+        for part in (0.5, 0.9):
+            path.write_bytes(whole[: int(part * len(whole))])
+            with pytest.raises(AudioError, match=rf"bad\.{kind}: truncated, \d+ of \d+ bytes") as caught:
+                audio.load(path)
+            assert caught.value.fault == "truncated"
+
+
+@pytest.mark.parametrize("kind", ["wav", "aiff", "ogg", "opus", "mp3"])
+def test_a_file_that_goes_on_after_its_end_is_refused(tmp_path, kind):
+    """libsndfile reads the first of several that were put into one (`cat`), and says nothing of the others."""
+    noise = np.random.default_rng(0).integers(-9000, 9000, 60_000).astype(np.int16)
+    path = tmp_path / f"two.{kind}"
+    soundfile.write(path, noise, 16_000, **({"format": "OGG", "subtype": "OPUS"} if kind == "opus" else {}))
+    assert audio.load(path).shape == (60_000,)
+
+    path.write_bytes(path.read_bytes() * 2)
+
+    with pytest.raises(AudioError, match=r"several (files|streams)"):
+        audio.load(path)
+
+
+def test_a_header_that_was_not_completed_is_refused(tmp_path):
+    """A recorder that was switched off leaves the length that it began with."""
+    path = tmp_path / "off.wav"
+    path.write_bytes(wav_bytes(bytes(range(1, 251)) * 100, 500))
+
+    with pytest.raises(AudioError, match=r"goes on for 24500 bytes after the end .* was not completed") as caught:
+        audio.load(path)
+    assert caught.value.fault == "header"
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        b"LIST" + struct.pack("<I", 4) + b"INFO",
+        b"id3 " + struct.pack("<I", 90_001) + bytes(90_001),
+        b"TAG" + bytes(125),
+        bytes(4096),
+        b"\0" * 3,
+    ],
+    ids=["list", "large and odd", "tag", "zeros", "few"],
+)
+def test_what_follows_the_samples_beside_audio_is_left_alone(tmp_path, after):
+    path = tmp_path / "more.wav"
+    path.write_bytes(wav_bytes(RAMP.tobytes()) + after)
+    assert audio.load(path).shape == (1600,)
+    path.write_bytes(wav_bytes(bytes([128] * 801), bits=8) + after)
+    assert audio.load(path).shape == (801,)
+
+
+def without_first_frame(mp3: bytes) -> bytes:
+    """An mp3 file of MPEG 1 or 2 without its Xing or Info header, as many encoders write it."""
+    head = int.from_bytes(mp3[:4], "big")
+    second = mp3.index(mp3[:2], 60)
+    while (int.from_bytes(mp3[second : second + 4], "big") ^ head) & 0xFFFE0C00:
+        second = mp3.index(mp3[:2], second + 1)
+    return mp3[second:]
+
+
+@pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
+@pytest.mark.parametrize("loud", [0, 1], ids=["quiet first", "loud first"])
+@pytest.mark.parametrize(("rate", "channels"), [(16_000, 1), (44_100, 1), (44_100, 2), (48_000, 1)])
+def test_an_mp3_without_a_length_is_read_to_its_end(tmp_path, mode, loud, rate, channels):
+    """libsndfile guesses the length from the first frame: a third of this was read, or it was called truncated."""
+    rng = np.random.default_rng(1)
+    parts = [np.zeros(2 * rate), rng.normal(0, 0.1, 2 * rate)]
+    sound = np.concatenate(parts[:: -1 if loud else 1]).astype(np.float32)
+    path, bare = tmp_path / "told.mp3", tmp_path / "bare.mp3"
+    soundfile.write(
+        path,
+        np.stack([sound] * channels, 1),
+        rate,
+        bitrate_mode=mode,
+        compression_level=0.5 if mode == "CONSTANT" else 0,
+    )
+    bare.write_bytes(without_first_frame(path.read_bytes()))
+
+    whole, found = audio.decode(path, "mean")[0], audio.decode(bare, "mean")[0]
+
+    assert whole.shape == sound.shape
+    assert 0 <= len(found) - len(whole) <= 3 * 1152  # what an encoder adds and, told of, a decoder takes away
+    rest = range(len(found) - len(whole) + 1)
+    later = max(rest, key=lambda k: float(np.dot(whole, found[k : k + len(whole)])))
+    np.testing.assert_allclose(found[later : later + len(whole)], whole, atol=1e-4)
+
+
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     (tmp_path / "folder.wav").mkdir()
 
