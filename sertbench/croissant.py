@@ -50,7 +50,7 @@ def metadata(name: str, corpus: Corpus, rows: bytes = b"", file_name: str = "", 
         "citeAs": corpus_facts.bibtex(name, corpus) or corpus.citation,
         "inLanguage": corpus.language.split(", "),
         "keywords": ["speech emotion recognition", *dict.fromkeys(corpus.labels.values())],
-        "isAccessibleForFree": corpus.release == "free",
+        "isAccessibleForFree": "" if corpus.tabular else corpus.release == "free",
         "version": "1.0.0",
         "distribution": [file_object(a) for a in corpus.archives if not a.checksum.startswith("git:")],
     }

@@ -46,9 +46,13 @@ def select(
         raise CorpusError(f"{root} holds no utterance of {name}. Expected: {corpus.layout}")
     left_out = {u.id for u in whole} - {u.id for u in found}
     check_ids(corpus, name, root, found, reading.excusable | left_out)
-    chosen = [u for u in found if u.label in label_set.mapping and subset in ("all", u.style)]
-    check_counts(name, label_set, subset, chosen, len(excluded))
-    return chosen
+    chosen = [u for u in found if u.label in label_set.mapping]
+    check_counts(name, label_set, "all", chosen, len(excluded))  # a subset may have no published counts of its own
+    if subset == "all":
+        return chosen
+    part = [u for u in chosen if u.style == subset]
+    check_counts(name, label_set, subset, part, len(excluded))
+    return part
 
 
 def utterances(corpus: Corpus, root: Path) -> Iterator[Utterance]:

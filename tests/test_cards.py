@@ -293,6 +293,11 @@ def test_licences_have_an_address_where_there_is_one(name, licence):
     assert croissant.metadata(name, CORPORA[name])["license"] == licence
 
 
+@pytest.mark.parametrize(("name", "free"), [("ravdess", True), ("iemocap", False), ("savee", False), ("csv", None)])
+def test_nobodys_own_recordings_are_called_free(name, free):
+    assert croissant.metadata(name, CORPORA[name]).get("isAccessibleForFree") is free
+
+
 def test_the_manifest_becomes_a_csv_file_that_the_metadata_describes(demo, tmp_path, capsys):
     out = tmp_path / "cards" / "demo.json"
     card(capsys, "demo", "--data", demo, "--format", "croissant", "--out", out)

@@ -72,6 +72,15 @@ def test_a_subset_is_checked_against_its_own_counts(tmp_path):
     assert chosen(make(tmp_path), subset="read") == ["amy-1-h", "bob-1-h"]
 
 
+def test_a_subset_of_which_no_counts_are_published_still_comes_from_a_whole_corpus(tmp_path, monkeypatch):
+    monkeypatch.setattr(Tiny, "expected_ids", frozenset)  # as of a corpus whose names are known from its tables alone
+    assert chosen(make(tmp_path), subset="free") == ["amy-2-n", "bob-2-n"]
+    (tmp_path / "amy-2-n.wav").unlink()
+
+    with pytest.raises(CorpusError, match=r"3 utterances instead of 4; calm: 1 instead of 2, speaker amy: 1 instead"):
+        chosen(tmp_path, subset="free")
+
+
 def test_an_unknown_subset_and_an_unknown_label_set_name_the_known_ones(tmp_path):
     with pytest.raises(
         ConfigError, match=r"no subset is called 'raed'\. Did you mean .read.*\? Known: all, free, read"
