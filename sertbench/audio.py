@@ -30,6 +30,7 @@ from sertbench.feature_spec import SAMPLE_RATE
 CHANNELS = ("mono", "left", "right", "mean")
 INDEX_VERSION = 2  # raised whenever a probe of the same file gives something else than before
 MIN_RATE, MAX_RATE = 1000, 1_000_000  # Hz: a header with another rate is damaged
+LOUDEST = 2.0**32  # float samples are taken as they are; nobody's full scale is more than that of 32 bit
 _BLOCK = 1 << 20  # samples read at once
 _AGAIN = "Unpack, copy or export it again from its original."
 
@@ -162,9 +163,10 @@ def decode(path: Path, channel: str = "mono") -> tuple[np.ndarray, int, int]:
         raise AudioError(f"{path}: truncated, {len(samples)} of {promised} samples are there. {_AGAIN}", "truncated")
     channels = samples.shape[1]
     mono = _one_channel(path, samples, channel)
-    if not np.isfinite(mono).all():
-        bad = int((~np.isfinite(mono)).sum())
-        raise AudioError(f"{path}: {bad} samples are NaN or infinite. {_AGAIN}", "not-finite")
+    wrong = ~(np.abs(mono) < LOUDEST)  # of NaN as well
+    if wrong.any():
+        what = "beyond any scale, as in a wrong order of bytes" if np.isfinite(mono).all() else "NaN or infinite"
+        raise AudioError(f"{path}: {int(wrong.sum())} samples are {what}. {_AGAIN}", "not-finite")
     return mono, rate, channels
 
 

@@ -33,7 +33,7 @@ FAULTS = {  # fault of AudioError -> what it is, what to do
     "truncated": ("truncated: less is there than the header says", AGAIN),
     "empty-file": ("empty files of 0 bytes", AGAIN),
     "no-samples": ("audio of 0 samples", AGAIN),
-    "not-finite": ("samples that are NaN or infinite", AGAIN),
+    "not-finite": ("samples that are NaN, infinite or beyond any scale", AGAIN),
     "header": ("a damaged header", AGAIN),
     "channels": ("several channels, where the corpus has one", AGAIN),
     "unreadable": ("not allowed to be read", "Change their permissions."),

@@ -190,6 +190,16 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path, value):
         audio.load(path)
 
 
+def test_samples_that_no_scale_has_are_refused(tmp_path):
+    """They are finite, but the features of them are not: the run would blame the learning rate."""
+    assert audio.load(write(tmp_path / "32-bit.wav", with_value(-(2.0**31)), subtype="FLOAT")).min() == -(2.0**31)
+    swapped = write(tmp_path / "swapped.wav", with_value(-1e30), subtype="FLOAT")
+
+    with pytest.raises(AudioError, match=r"swapped\.wav: 1 samples are beyond any scale") as caught:
+        audio.load(swapped)
+    assert caught.value.fault == "not-finite"
+
+
 @pytest.mark.parametrize(
     ("kind", "fault"), [("flac", "cannot be decoded"), ("mp3", r"truncated, \d+ of 40000 samples")]
 )
