@@ -3,6 +3,8 @@
 Acted television with a laugh track, cut by subtitles. Six leads speak five of six turns, the rest is by some 300 names,
 of which a few, such as All or Man, are nobody in particular. The published split is of dialogues, not of speakers: 2501
 of 2610 test turns are by talkers of the training part, and 331 test texts are there word for word. One rating per turn.
+Names are taken as they stand: 32 turns are by people who also have another name (`Phoebe Sr.` and `Phoebe Sr`,
+`Joey/Drake`, `Ross and Chandler`), so that the folds of speaker6 share their voices.
 
 Published as video, as `dia0_utt0.mp4` in a folder per split, in which dialogues are numbered anew. train/dia125_utt3 is
 broken and dev/dia110_utt7 absent: neither is used. Video without annotation (dev dia49_utt4 and others, and everything
