@@ -60,7 +60,7 @@ class Csv(Corpus):
 
     def at(self, root: Path) -> Corpus:
         """The corpus of the table `root`: its labels, its styles as subsets, and the protocols that it allows."""
-        found = list(self.utterances(root))
+        found = [u for u in self.utterances(root) if not excused(u.id)]  # a class that is left out whole is none
         labels = sorted({u.label for u in found})
         if not labels:
             raise CorpusError(f"{root}: every line is left out by --accept-missing. Nothing is left to run on.")

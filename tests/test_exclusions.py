@@ -76,6 +76,16 @@ def test_a_line_of_a_table_is_not_left_out_for_the_name_of_another(table, other)
         chosen(corpus, table, "ann/0.wav")
 
 
+def test_a_class_of_which_every_line_is_left_out_is_none(table):
+    table.write_text(table.read_text().replace("ann/0.wav,glad", "ann/0.wav,cross"))
+
+    with exclusions.reading(table.parent, ["ann/0.wav"]):
+        corpus = Csv().at(table)
+
+    assert corpus.label_set(None).classes == ("calm", "glad")
+    assert len(chosen(corpus, table, "ann/0.wav")) == 6
+
+
 def test_a_table_of_which_every_line_is_left_out_is_refused(table, capsys):
     names = [line.split(",")[0] for line in table.read_text().splitlines()[1:]]
     for name in names:
