@@ -217,7 +217,7 @@ def _check_bytes(path: Path) -> bytes:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             head = file.read(512)
-            fault = containers.length_fault(file, size)
+            wrong = containers.length_fault(file, size)
     except FileNotFoundError:
         raise AudioError(f"{path}: does not exist. {_AGAIN}", "missing") from None
     except IsADirectoryError:
@@ -226,8 +226,8 @@ def _check_bytes(path: Path) -> bytes:
         raise AudioError(f"{path}: cannot be opened ({fault.strerror}). Check its permissions.", "unreadable") from None
     if not size:
         raise AudioError(f"{path}: empty (0 bytes). {_AGAIN}", "empty-file")
-    if fault:
-        raise AudioError(f"{path}: {fault[0]}. {_AGAIN}", fault[1])
+    if wrong:
+        raise AudioError(f"{path}: {wrong[0]}. {_AGAIN}", wrong[1])
     if head.startswith(b"version https://git-lfs"):
         raise AudioError(f"{path}: a git-LFS pointer, not audio. Run `git lfs pull` in its repository.", "lfs-pointer")
     if head.startswith(b"\x00\x05\x16\x07"):
