@@ -88,8 +88,8 @@ def last_layer(model: nn.Module) -> nn.Linear | None:
     What is made last need not come last: GLAM makes its classifier before the block that the classifier reads.
     """
     layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    fitting = [layer for layer in layers if layer.out_features == getattr(model, "n_classes", None)]
-    return (fitting or layers or [None])[-1]
+    found = [layer for layer in layers if layer.out_features == getattr(model, "n_classes", None)] or layers
+    return found[-1] if found else None
 
 
 def save(folder: Path, found: np.ndarray | None) -> None:
