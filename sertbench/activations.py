@@ -73,13 +73,23 @@ class Recorder:
 def recording(model: nn.Module, owner: np.ndarray, n_utterances: int) -> Iterator[Recorder]:
     """Record while inside; a model without a linear layer records nothing."""
     recorder = Recorder(owner, n_utterances)
-    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    handle = layers[-1].register_forward_pre_hook(recorder) if layers else None
+    layer = last_layer(model)
+    handle = layer.register_forward_pre_hook(recorder) if layer is not None else None
     try:
         yield recorder
     finally:
         if handle is not None:
             handle.remove()
+
+
+def last_layer(model: nn.Module) -> nn.Linear | None:
+    """The linear layer that gives the logits: the last one of as many outputs as classes, else the last one of all.
+
+    What is made last need not come last: GLAM makes its classifier before the block that the classifier reads.
+    """
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    found = [layer for layer in layers if layer.out_features == getattr(model, "n_classes", None)] or layers
+    return found[-1] if found else None
 
 
 def save(folder: Path, found: np.ndarray | None) -> None:

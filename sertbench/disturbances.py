@@ -18,7 +18,7 @@ from sertbench.feature_spec import SAMPLE_RATE
 from sertbench.stress_kinds import KINDS
 from sertbench.transmission import Wave, fitted, g711, telephone, transcode
 
-VERSION = 1  #           raised whenever the same waveform and strength give something else
+VERSION = 2  #           raised whenever the same waveform and strength give something else
 VOICES = 6  #            of babble; from six on, words of single voices are hardly understood
 PACKET = 320  #          samples, 20 ms, as in RTP's default for speech (RFC 3551)
 

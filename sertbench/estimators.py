@@ -18,6 +18,7 @@ from sertbench import estimator_state
 from sertbench.errors import StoppedError, StorageError
 from sertbench.estimator_state import State
 from sertbench.groupnorm import normalised_functionals
+from sertbench.guard import refuse_no_probabilities
 from sertbench.model import Estimator, Examples
 from sertbench.plugin_import import RAISES
 from sertbench.scores import score
@@ -59,7 +60,8 @@ def fit_estimator(task: FitTask, cls: type[Estimator], arguments: dict[str, Any]
     with threadpool_limits(1):  # as for networks: the same numbers on any number of cores
         estimator.fit(seen, val)
         blind = replace(val, utterances=tuple(map(blinded, val.utterances)), targets=None)
-        probabilities = estimator.predict_proba(blind)
+        probabilities = np.asarray(estimator.predict_proba(blind))
+        refuse_no_probabilities(task.model, probabilities, len(task.val), task.n_classes)
         state = proven_state(estimator, unfitted(task, cls, arguments), blind, probabilities) if task.predicts else None
     lap("estimator")
     uar = score(task.val_targets, probabilities.argmax(1), task.n_classes).uar

@@ -30,12 +30,12 @@ from sertbench import estimator_state, files, footprint
 from sertbench.admission import admitted
 from sertbench.checkpoints import Checkpoint
 from sertbench.compute import settle
-from sertbench.errors import StorageError
+from sertbench.errors import StorageError, TrainingError
 from sertbench.estimator_state import State
 from sertbench.estimators import fit_estimator
 from sertbench.feature_store import FeatureStore
 from sertbench.fitting import Report, fit_network, predict_test, refit_network, source_of, start_training
-from sertbench.guard import blaming
+from sertbench.guard import blaming, refuse_no_probabilities
 from sertbench.model import Estimator, NeuralModel
 from sertbench.resources import with_less_memory
 from sertbench.seeding import own_random_state
@@ -223,18 +223,22 @@ def fit(task: FitTask, report: Report, checkpoint: Checkpoint, parts: int) -> tu
 def run_prediction(task: PredictionTask, report: Report) -> tuple[np.ndarray, float]:
     """Class probabilities of the test utterances, (n_test, n_classes) float32, and the seconds that it took.
 
-    They are kept beside the fit, and read back if they are asked for again.
+    They are kept beside the fit, and read back if they are asked for again. TrainingError for what is none.
     """
     test = hashlib.sha256(np.ascontiguousarray(task.test, dtype=np.int64).tobytes()).hexdigest()[:16]
     path = task.fit.folder / task.fit.identity() / f"test-{test}.npz"
-    with suppress(OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile), path.open("rb") as file:
+    unusable = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, TrainingError)
+    with suppress(*unusable), path.open("rb") as file:
         kept = np.load(file)
-        return kept["probabilities"], float(kept["seconds"])
+        probabilities, seconds = kept["probabilities"], float(kept["seconds"])
+        refuse_no_probabilities(task.fit.model, probabilities, len(task.test), task.fit.n_classes)
+        return probabilities, seconds
     settle(task.fit.compute.device)
     with blaming(task.fit.model), admitted(footprint.of_prediction(task.fit), report):
         started = time.perf_counter()
         probabilities = predict_test(task, report)
     seconds = time.perf_counter() - started
+    refuse_no_probabilities(task.fit.model, probabilities, len(task.test), task.fit.n_classes)
 
     def save(draft: Path) -> None:
         with draft.open("wb") as file:
@@ -258,5 +262,7 @@ def predict_every_epoch(task: PredictionTask, report: Report) -> np.ndarray:
         network, events = start_training(fit, cast("type[NeuralModel]", cls), recipe, arguments)
         for event in events:
             report(event)
-            outputs.append(predict(network, recipe, source_of(fit), items, owner, len(task.test), fit.compute))
+            found = predict(network, recipe, source_of(fit), items, owner, len(task.test), fit.compute)
+            refuse_no_probabilities(fit.model, found, len(task.test), fit.n_classes)
+            outputs.append(found)
     return np.stack(outputs)

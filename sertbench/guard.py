@@ -45,3 +45,21 @@ def refuse_wrong_shape(network: Network, source: Source, items: np.ndarray, n_cl
             f"{type(network.model).__name__}.forward gives the shape {shape} for x of shape {tuple(x.shape)}; "
             f"expected one row of logits per item: ({len(x)}, {n_classes}) for {n_classes} classes"
         )
+
+
+def refuse_no_probabilities(spec: str, given: np.ndarray, n: int, n_classes: int) -> None:
+    """TrainingError unless a model's answer is class probabilities, (n, n_classes).
+
+    Without this a row of NaN would be scored as the first class: that is where argmax finds it.
+    """
+    wrong = f"an answer of shape {given.shape}"
+    if given.shape == (n, n_classes):
+        sums = given.sum(axis=1, dtype=np.float64)
+        good = np.isfinite(given).all(axis=1) & (given >= 0).all(axis=1) & (np.abs(sums - 1) <= 1e-3)
+        if good.all():
+            return
+        wrong = f"{int((~good).sum())} of {n} answers are no probabilities, first {given[~good][0]}"
+    raise TrainingError(
+        f"model {spec}: {wrong}; expected {n_classes} finite numbers >= 0 that sum to 1 for each of {n} utterances. "
+        f"`sertbench check {spec}` tells more"
+    )

@@ -26,7 +26,7 @@ from sertbench.executors import Report
 from sertbench.feature_cache import store_of_waves
 from sertbench.feature_store import FeatureStore
 from sertbench.fitting import saved_network
-from sertbench.guard import blaming
+from sertbench.guard import blaming, refuse_no_probabilities
 from sertbench.model import Estimator
 from sertbench.resources import with_less_memory
 from sertbench.stress_kinds import Cell
@@ -101,15 +101,18 @@ def predicted(task: StressTask, fit: FitTask, store: FeatureStore, stretched: np
         if issubclass(cls, Estimator):
             estimator = kept_estimator(fit, cls, arguments, report)
             test = replace(fit, store=store, utterances=task.utterances, seconds=task.seconds * stretched)
-            found = estimator.predict_proba(examples(test, everything, 0, None))
-            return np.asarray(found, dtype=np.float32)
+            found = np.asarray(estimator.predict_proba(examples(test, everything, 0, None)), dtype=np.float32)
+            refuse_no_probabilities(fit.model, found, len(everything), fit.n_classes)
+            return found
         network = saved_network(fit, store.input_shape)
         items, owner = store.items_of(everything)
 
         def predict_all(parts: int) -> np.ndarray:
             return predict(network, recipe, store, items, owner, len(everything), fit.compute, parts)
 
-        return with_less_memory(predict_all, PREDICT_BATCH[fit.compute.device])[0]
+        found = with_less_memory(predict_all, PREDICT_BATCH[fit.compute.device])[0]
+        refuse_no_probabilities(fit.model, found, len(everything), fit.n_classes)
+        return found
 
 
 def kept_estimator(fit: FitTask, cls: type[Estimator], arguments: dict[str, Any], report: Report) -> Estimator:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,12 @@ from sertbench.testing import Check
 CLASSES = 4
 
 
-def examples(cls: type[Estimator], count: int, seed: int, classes: int = CLASSES, told: bool = True) -> Examples:
-    """Utterances whose functionals and durations depend on their class; `told`: with their labels."""
+def examples(
+    cls: type[Estimator], count: int, seed: int, classes: Sequence[int] = range(CLASSES), told: bool = True
+) -> Examples:
+    """Utterances of some classes, on which functionals and durations depend; `told`: with their labels."""
     rng = np.random.default_rng(seed)
-    targets = np.arange(count) % classes
+    targets = np.asarray(classes)[np.arange(count) % len(classes)]
     columns = feature_spec.width(cls.recipe.features)
     functionals = (rng.standard_normal((count, columns)) + targets[:, None]).astype(np.float32)
     utterances = tuple(
@@ -42,19 +44,26 @@ def examples(cls: type[Estimator], count: int, seed: int, classes: int = CLASSES
     return Examples(utterances, seconds, functionals, targets if told else None)
 
 
-def fitted(cls: type[Estimator], seed: int = 0, classes: int = CLASSES, **arguments: Any) -> Estimator:
-    """An estimator fitted on 40 utterances, of which `classes` classes occur."""
-    estimator = cls(CLASSES, seed, **arguments)
+def fitted(
+    cls: type[Estimator],
+    classes: Sequence[int] = range(CLASSES),
+    val_seed: int = 2,
+    step: int | None = None,
+    **arguments: Any,
+) -> Estimator:
+    """An estimator fitted on 40 utterances of some classes; `step` is as the harness gives it."""
+    estimator = cls(CLASSES, 0, **arguments)
+    estimator.step = step
     with threadpool_limits(1):  # as in a run
-        estimator.fit(examples(cls, 40, 1, classes), examples(cls, 16, 2, classes))
+        estimator.fit(examples(cls, 40, 1, classes), examples(cls, 16, val_seed, classes))
     return estimator
 
 
 def gives_probabilities(cls: type[Estimator]) -> None:
-    """Rows of n_classes probabilities that sum to 1, also where the training part lacks a class."""
+    """Rows of n_classes probabilities that sum to 1, each in its own column where the training part lacks a class."""
     recipes.valid_constructor(cls)
-    for classes, where in ((CLASSES, ""), (CLASSES - 1, " when one class does not occur in training")):
-        given = np.asarray(fitted(cls, classes=classes).predict_proba(examples(cls, 8, 3, told=False)))
+    for classes, where in ((range(CLASSES), ""), (range(1, CLASSES), " when one class does not occur in training")):
+        given = np.asarray(fitted(cls, classes).predict_proba(examples(cls, 8, 3, classes, told=False)))
         if given.shape != (8, CLASSES):
             raise PluginError(
                 f"predict_proba gave shape {given.shape} for 8 utterances and {CLASSES} classes{where}: it must be "
@@ -65,6 +74,13 @@ def gives_probabilities(cls: type[Estimator]) -> None:
                 f"the rows of predict_proba are no probabilities{where}: they must be >= 0 and sum to 1; the first row "
                 f"is {given[0]}"
             )
+    absent, *present = given.mean(axis=0)
+    if absent > min(present) + 1e-6:
+        raise PluginError(
+            f"class 0, which does not occur in training, gets more ({absent:.2f}) than one that does "
+            f"({min(present):.2f}): column c must be class index c. scikit-learn has columns for `classes_` alone: put "
+            "them where they belong (sertbench.estimator_layers.all_classes), not side by side from the left"
+        )
 
 
 def predicts_each_alone(cls: type[Estimator]) -> None:
@@ -112,11 +128,24 @@ def searches_what_it_can_fit(cls: type[Estimator]) -> None:
             raise PluginError(f"fit fails with {choice}, drawn from search_space: {said(error)}") from error
 
 
+def leaves_the_validation_part_alone(cls: type[Estimator]) -> None:
+    """With `step` given, the validation part, which is then part of training, changes nothing."""
+    data = examples(cls, 8, 3, told=False)
+    once, again, other = (fitted(cls, val_seed=seed, step=1).predict_proba(data) for seed in (2, 2, 4))
+    if np.array_equal(once, again) and not np.array_equal(once, other):  # what is random is told by `repeatable`
+        raise PluginError(
+            "with self.step given, another validation part gives other probabilities: `val` may choose among "
+            "candidates (and `self.step` says which one it chose), never be fitted. If self.step is not None, take "
+            "that candidate and leave `val` alone: it is then a part of `train`"
+        )
+
+
 CHECKS = (
     Check("documentation", recipes.documented, "The class says what it is and where it is from", needed=True),
     Check("recipe", recipes.valid_recipe, "The recipe holds settings that can be", needed=True),
     Check("probabilities", gives_probabilities, "fit works, and predict_proba gives probabilities", needed=True),
     Check("alone", predicts_each_alone, "An utterance is predicted the same alone and among others"),
+    Check("validation", leaves_the_validation_part_alone, "The validation part chooses, and is never fitted"),
     Check("search_space", searches_what_it_can_fit, "What search_space draws can be fitted"),
     Check("repeatable", fits_the_same_again, "The same seed gives the same probabilities"),
 )

@@ -46,8 +46,11 @@ def telephone(wave: Wave) -> Wave:
 
 
 def g711(wave: Wave, law: str) -> Wave:
-    """Coded as ITU-T G.711 says, "ULAW" or "ALAW": 8 kHz, 8 bit per sample."""
-    return widened(recoded(narrow(wave), NARROW, "WAV", law), len(wave))
+    """Coded as ITU-T G.711 says, "ULAW" or "ALAW": 8 kHz, 8 bit per sample.
+
+    What is beyond full scale is clipped: libsndfile's coders would look it up behind the end of their tables.
+    """
+    return widened(recoded(narrow(wave).clip(-1, 1), NARROW, "WAV", law), len(wave))
 
 
 def transcode(wave: Wave, codec: str, strength: float) -> Wave:

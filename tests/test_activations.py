@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from sertbench import activations, files, verify
+from sertbench import activations, files, plugins, verify
 from sertbench.activations import Recorder, recording
+from sertbench.model import NeuralModel
 
 
 class Net(nn.Module):
@@ -56,6 +57,22 @@ def test_a_wide_layer_is_projected_and_distances_stay_about_right() -> None:
     given = model.first(x).detach().numpy()
     true, near = (np.linalg.norm(v[:20] - v[20:], axis=1) for v in (given, found))
     assert np.abs(near / true - 1).max() < 0.3
+
+
+@pytest.mark.parametrize("name", ["glam", "ssl_glam", "multiscale", "mhcnn", "lstm"])
+def test_the_layer_is_the_one_that_gives_the_logits_whichever_is_made_last(name: str) -> None:
+    cls = plugins.load_model(name).cls
+    assert issubclass(cls, NeuralModel)
+    whole = cls.recipe.window is None
+    model = cls((26, 0 if whole else 24), 3).eval()
+    x, seen = torch.randn(4, 26, 24), []
+    model.classify.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with recording(model, np.arange(4), 4) as recorder, torch.no_grad():
+        model(x, torch.full((4,), 24)) if whole else model(x)
+    found = recorder.mean()
+    assert found is not None
+    given = seen[0] if seen[0].shape[1] <= activations.PROJECTED else seen[0] @ recorder._matrix(seen[0].shape[1])
+    np.testing.assert_allclose(found, given.numpy(), atol=1e-5)
 
 
 class Twice(Net):

@@ -138,6 +138,18 @@ def test_g711_is_8_bits_at_8_khz(law):
     assert decibels(d.power(disturbed(law, 1, tone(6000))[middle]) / 0.005) < -40
 
 
+@pytest.mark.parametrize("law", ["mulaw", "alaw"])
+def test_g711_clips_what_is_beyond_full_scale(law):
+    """Speech at full scale overshoots when it is resampled; libsndfile's coders give anything for that."""
+    wave = tone(200, level=1.2)
+    coded = disturbed(law, 1, wave)
+    middle = slice(RATE // 4, -RATE // 4)
+    peaks = np.abs(wave[middle]) > 1.1
+
+    assert np.sign(coded[middle])[peaks] == pytest.approx(np.sign(wave[middle])[peaks])
+    assert np.abs(coded[middle])[peaks] == pytest.approx(1, abs=0.1)
+
+
 @pytest.mark.parametrize("codec", ["mp3", "opus", "vorbis"])
 def test_codecs_keep_the_place_in_time_and_lose_more_at_lower_rates(codec):
     if codec in transmission.missing_codecs():

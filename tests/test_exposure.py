@@ -55,6 +55,8 @@ def test_the_ledger_names_corpora_as_sertbench_does_and_its_sources():
         ("superb/hubert-large-superb-er", "iemocap", "exposed"),
         ("microsoft/wavlm-large", "iemocap", "none"),
         ("microsoft/wavlm-large", "msp_podcast", "possible"),
+        ("facebook/wav2vec2-xls-r-300m", "emodb", "none"),
+        ("facebook/wav2vec2-xls-r-300m", "urdu", "possible"),  # talk shows on YouTube, as is VoxLingua107's Urdu
         ("openai/whisper-small", "emodb", "undisclosed"),
         ("somebody/wav2vec2-base", "iemocap", "unknown"),
     ],

@@ -16,7 +16,7 @@ import torch
 from sertbench import fits
 from sertbench.compute import Compute
 from sertbench.corpus import Utterance
-from sertbench.errors import SealError, StorageError
+from sertbench.errors import SealError, StorageError, TrainingError
 from sertbench.feature_cache import open_store
 from sertbench.feature_spec import log_mel
 from sertbench.feature_store import FeatureStore
@@ -619,6 +619,44 @@ class Zero(Estimator):
 """
 
     assert run_fit(task(class_zero, store=None), silent).val_uar == 0.5
+
+
+NO_PROBABILITIES = {
+    "NaN": "shares[:1] = np.nan",
+    "negative": "shares[:1] = [2.0, -1.0]",
+    "sum": "shares *= 2",
+    "shape": "shares = shares[:, :1]",
+}
+
+
+@pytest.mark.parametrize("fault", NO_PROBABILITIES)
+def test_an_estimator_whose_answers_are_no_probabilities_fails_and_is_not_scored(task, fault):
+    """A row of NaN would count as the first class."""
+    given = "        return shares / shares.sum(1, keepdims=True)"
+    assert given in CENTROIDS
+    text = CENTROIDS.replace(
+        given,
+        f"        shares /= shares.sum(1, keepdims=True)\n        {NO_PROBABILITIES[fault]}\n        return shares",
+    )
+
+    with pytest.raises(TrainingError, match=r"plugin.*expected 2 finite numbers >= 0 that sum to 1"):
+        run_fit(task(text), silent)
+
+
+def test_a_network_that_gives_nan_for_a_test_utterance_fails_and_is_not_scored(task):
+    given = "        return self.layers(x.mean(2))"
+    assert given in NET
+    wrong = """        y = self.layers(x.mean(2))
+        return y if self.training or x.shape[0] != 16 else y * float("nan")  # the test part has 16 windows"""
+    asked = task(NET.replace(given, wrong))
+    items = asked.store.items_of(TEST)[0]
+    assert len(items) == 16
+    run_fit(asked, silent)
+    prediction = PredictionTask(asked, TEST, (), np.ones(3))
+
+    with pytest.raises(TrainingError, match=r"3 of 3 answers are no probabilities, first \[nan nan\]"):
+        run_prediction(prediction, silent)
+    assert not list((asked.folder / asked.identity()).glob("test-*"))
 
 
 # --- what is damaged is fitted again

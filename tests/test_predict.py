@@ -9,6 +9,7 @@ import pickle
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -152,6 +153,20 @@ def test_a_file_of_the_corpus_is_known_by_its_audio_whatever_its_name(
         None,
         "was in training of 2, validation of 2, the test part of 2 of the 6 fits",
     ]
+
+
+@pytest.mark.parametrize("shape", ["--json", "--csv"])
+def test_programs_are_told_of_a_changed_model_beside_their_output(
+    here: Path, shape: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run_of(here, "mean")
+    whole = trained.from_run(folder)
+    monkeypatch.setattr(trained, "from_run", lambda *_: replace(whole, changed=True))
+    capsys.readouterr()
+    assert main(["predict", str(folder), "data/a_low_1.wav", shape]) == 0
+    said = capsys.readouterr()
+    assert "was changed since it was trained" in said.err
+    assert "was changed since" not in said.out
 
 
 @pytest.mark.parametrize("kind", ["wav", "flac", "ogg", "mp3"])

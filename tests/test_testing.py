@@ -615,6 +615,40 @@ class SeenClasses(Nearest):
         return odds / odds.sum(1, keepdims=True)
 
 
+class FromTheLeft(SeenClasses):
+    """Fills up with columns at the end, so that a class that training lacks shifts all after it."""
+
+    def predict_proba(self, examples):
+        odds = super().predict_proba(examples)
+        return np.pad(odds, ((0, 0), (0, self.n_classes - odds.shape[1])))
+
+
+class FitsTheValidationPart(Nearest):
+    """Fits on all that has labels."""
+
+    def fit(self, train, val):
+        both = [np.concatenate([getattr(part, name) for part in (train, val)]) for name in ("functionals", "targets")]
+        super().fit(replace(train, functionals=both[0], targets=both[1]), val)
+
+
+class ChoosesAgain(Nearest):
+    """Takes its temperature from the validation part, also when the harness says which candidate it was."""
+
+    def fit(self, train, val):
+        super().fit(train, val)
+        self.temperature = float(val.seconds.mean())
+
+
+class Chooses(Nearest):
+    """Chooses as it may."""
+
+    def fit(self, train, val):
+        super().fit(train, val)
+        if self.step is None:
+            self.step = 1 + int(self.predict_proba(val)[:, 0].sum() > 4)
+        self.temperature = float(self.step)
+
+
 class Centres(Nearest):
     """Subtracts the mean of what it predicts."""
 
@@ -639,8 +673,9 @@ class FitsNothing(Nearest):
         super().fit(train, val)
 
 
-def test_a_sound_estimator_passes():
-    assert failures(Nearest) == {}
+@pytest.mark.parametrize("cls", [Nearest, Chooses])
+def test_a_sound_estimator_passes(cls):
+    assert failures(cls) == {}
 
 
 @pytest.mark.parametrize(
@@ -648,6 +683,9 @@ def test_a_sound_estimator_passes():
     [
         (Scores, "probabilities", ["sum to 1"]),
         (SeenClasses, "probabilities", ["(8, 3)", "when one class does not occur in training"]),
+        (FromTheLeft, "probabilities", ["class 0, which does not occur in training", "all_classes"]),
+        (FitsTheValidationPart, "validation", ["never be fitted"]),
+        (ChoosesAgain, "validation", ["If self.step is not None, take "]),
         (Centres, "alone", ["predicted alone"]),
         (Guesses, "repeatable", ["random_state=self.seed"]),
         (FitsNothing, "search_space", ["fit fails with {'temperature':", "temperature must be 1"]),

@@ -77,6 +77,8 @@ def execute(options: argparse.Namespace) -> int:
         found = prediction.predict_files(
             chosen, files, options.channel, options.over_time, options.window, options.device
         )
+    if options.json or options.csv:  # programs read the standard output, people the other one
+        sys.stderr.writelines(f"{note}\n" for note in notes(chosen, found))
     if options.json:
         print(json.dumps(as_json(chosen, found), indent=1, ensure_ascii=False))  # noqa: T201 - that is the output
     elif options.csv:
