@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from sertbench import compute
 from sertbench.cli import main
 
 ADAPTER = '''
