@@ -171,6 +171,20 @@ def test_the_stored_configuration_gives_the_run_back(place: Path, capsys: pytest
     capsys.readouterr()
     assert main(["run", "--config", str(stored)]) == 0
     assert "everything is done already" in capsys.readouterr().out
+    assert main(["status"]) == 0
+    assert capsys.readouterr().out.count("tones-mean-speaker4-") == 1  # two commands, one run
+
+
+def test_the_stored_configuration_gives_the_run_back_where_auto_is_something_else(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compute, "multiplies_bf16", lambda _device: False)
+    assert run("--epochs", "2") == 0
+    stored = bundle_of(place) / "config.toml"
+    monkeypatch.setattr(compute, "multiplies_bf16", lambda _device: True)
+    capsys.readouterr()
+    assert main(["run", "--config", str(stored)]) == 0
+    assert "everything is done already" in capsys.readouterr().out
 
 
 def test_flags_go_before_the_file_and_the_file_before_defaults(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
