@@ -150,6 +150,12 @@ def _from_run(
     if seed is not None and seed not in seeds:
         raise ConfigError(f"--seed: {unknown('seed of this run', str(seed), map(str, seeds))}")
     place = fits_of(folder)
+    if not place.is_dir():
+        raise BundleError(
+            f"the fits of {folder} are not at hand: there is no folder {place}. A published bundle holds predictions, "
+            f"not weights. `sertbench run --config {folder / 'config.toml'} --data PATH` trains them; then name the "
+            "folder that it says"
+        )
     members = []
     for name in [fold] if fold is not None else frozen:
         recipe, arguments = loaded.cls.recipe.with_choice({**base, **frozen[name]["choice"]})

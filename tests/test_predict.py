@@ -265,7 +265,9 @@ def test_a_damaged_or_missing_fit_is_a_sentence(copied: Path, capsys: pytest.Cap
     shutil.rmtree(weights.parent)
     assert "is not there" in refused(["predict", str(folder), "data"], capsys)
     (copied / "fits").rename(copied / "elsewhere")
-    assert "sertbench run --config" in refused(["predict", str(folder), "data"], capsys)
+    said = refused(["predict", str(folder), "data"], capsys)  # as with a published bundle: nothing of it is to go
+    assert f"sertbench run --config {folder / 'config.toml'} --data PATH" in said
+    assert "Delete" not in said
 
 
 def test_a_run_that_kept_no_hashes_says_that_it_does_not_know(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
