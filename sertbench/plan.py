@@ -102,7 +102,7 @@ def make(config: RunConfig, display: Display) -> Plan:
     with display.stage(f"reading {name}") as advance:
         manifest = corpora.build_manifest(name, corpus, root, label_set, config.subset, cache, advance, excluded)
     lap("corpus")
-    compute = Compute.resolve(config.device, config.precision)  # elsewhere `auto` may be others, and the row another one
+    compute = Compute.resolve(config.device, config.precision)  # elsewhere `auto` may be another, and so the row
     full = configs.resolved(
         config, model=model.spec, dataset=loaded.spec, labels=label_set.name, protocol=protocol.name,
         device=compute.device, precision=compute.precision, accept_missing=bundle.EXCLUSIONS if excluded else None,
