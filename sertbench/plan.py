@@ -165,7 +165,7 @@ def assemble(
     return Plan(
         config, model, corpus, name, label_set, manifest, protocol, split, overlaps, leaky,
         recipe, base_choice, compute, workers, row_id, folder, excluded, sections or {},
-        exposure.judge(recipe.features, name),
+        exposure.worst(recipe.features, (sections or {}).get("cross", {}).get("test", [name])),
     )  # fmt: skip
 
 

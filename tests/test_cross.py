@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from sertbench import board_files, cross, cross_board, cross_corpus, plugins, verify
+from sertbench import board_files, cross, cross_board, cross_corpus, exposure, plugins, verify
 from sertbench.bundles import Bundles
 from sertbench.cli import main
 from sertbench.corpus import LabelSet, Manifest, Utterance
@@ -291,6 +291,29 @@ def test_the_test_corpus_had_no_part_in_any_choice(here: Path) -> None:
             assert corpora["test"] == set(run["cross"]["test"])
             assert corpora["train"] == corpora["val"] == set(run["cross"]["train"])
             assert run["frozen"][0]["frozen_at"] <= run["test_reads"][0]["read_at"]
+
+
+def test_rows_of_two_checkpoints_are_two_rows_that_say_what_each_has_heard(tmp_path: Path, made_bundle) -> None:
+    said = {"one": {"label_set": "all", "classes": {"angry": ["anger"]}, "left_out": []}}
+    about = {"kind": "within", "train": ["one"], "test": ["one"], "mapping": said}
+    for draw, (name, heard) in enumerate((("ssl:a/base", "none"), ("ssl:b/base", "exposed"))):
+        features = {"label": name, "exposure": heard}
+        made_bundle(
+            tmp_path / "runs/cross", "superb", "one", 0.7, draw, folder=f"c{draw}", cross=about, kind="cross",
+            features=features,
+        )  # fmt: skip
+    cross_board.rebuild(tmp_path, Bundles.of(tmp_path / "runs", tmp_path))
+    found = rows(tmp_path / "cross.csv")
+    assert [(r["features"], r["exposure"]) for r in found] == [("ssl:a/base", "none"), ("ssl:b/base", "exposed")]
+
+
+def test_exposure_is_judged_by_the_corpora_that_are_tested_not_by_the_name_of_all(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(exposure, "judge", lambda _, corpus: asked.append(corpus) or exposure.NO_CHECKPOINT)
+    assert main(["cross", "--train", "one.py", "--test", "two.py", *DATA, *COMMON, "--dry-run"]) == 0
+    assert asked == ["two"]
 
 
 def test_every_cell_can_be_verified_and_an_edited_one_is_named(here: Path, tmp_path: Path) -> None:
