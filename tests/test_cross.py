@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -352,9 +353,13 @@ def test_the_same_command_again_takes_what_is_there(here: Path, capsys: pytest.C
     assert board.read_bytes() == before
 
 
-def test_a_cross_corpus_run_predicts(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cross_corpus_run_predicts(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = next((here / "runs" / "cross").glob("one+two-*"))
     assert main(["predict", str(folder), "one/a_joy_0.wav", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["classes"] == ["angry", "happy"]
     assert said["files"][0]["in_corpus"].startswith("was in ")
+    alone = tmp_path / "cross" / folder.name  # as published: without its fits, and no configuration that `run` takes
+    shutil.copytree(folder, alone)
+    assert main(["predict", str(alone), "one/a_joy_0.wav"]) == 2
+    assert "To train them, the same `sertbench cross` again" in capsys.readouterr().err

@@ -266,7 +266,7 @@ def test_a_damaged_or_missing_fit_is_a_sentence(copied: Path, capsys: pytest.Cap
     assert "is not there" in refused(["predict", str(folder), "data"], capsys)
     (copied / "fits").rename(copied / "elsewhere")
     said = refused(["predict", str(folder), "data"], capsys)  # as with a published bundle: nothing of it is to go
-    assert f"sertbench run --config {folder / 'config.toml'} --data PATH" in said
+    assert f"To train them, `sertbench run --config {folder / 'config.toml'}`, with --data" in said
     assert "Delete" not in said
 
 
