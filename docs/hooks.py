@@ -48,7 +48,8 @@ Made from the command line's own grammar: what `sertbench COMMAND --help` says. 
 1 when something failed in part or was found wrong, 2 for what you can mend (the message says how), 130 after Ctrl-C and
 143 after SIGTERM; where a command differs, its section says so.
 
-Flags of `sertbench run` may also stand in a TOML file (`--config`), with underscores for hyphens.
+Flags of `sertbench run`, from `--model` on, and `models` and `datasets` may also stand in a TOML file (`--config`),
+with underscores for hyphens.
 """
 
 

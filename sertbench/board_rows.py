@@ -119,7 +119,7 @@ def row_of(run: Mapping[str, Any], folder: Path) -> Row:
         "model_year": model["year"] or None,
         "paper": model["paper"],
         "n_params": model["n_parameters"],
-        "features": extractor.get("label") or (recipe["features"]["kind"] if recipe["features"] else "none"),
+        "features": features_of(run),
         "features_version": " ".join(f"{name} {version}" for name, version in extractor.get("versions", {}).items()),
         "features_licence": extractor.get("licence", ""),
         "exposure": extractor.get("exposure", ""),
@@ -142,6 +142,12 @@ def row_of(run: Mapping[str, Any], folder: Path) -> Row:
         "excluded_sha256": corpus.get("excluded_sha256"),
         "licence": corpus["licence"],
     }
+
+
+def features_of(run: Mapping[str, Any]) -> str:
+    """What a board calls the features of a run: those of a checkpoint by its name and layers."""
+    features = run["model"]["recipe"]["features"]
+    return run.get("features", {}).get("label") or (features["kind"] if features else "none")
 
 
 def provenance(run: Mapping[str, Any], folder: Path) -> Row:

@@ -41,7 +41,7 @@ class RunConfig:
     epochs: int | None = option(None, "most epochs per fit (default: the recipe's)", least=1)
     device: str = option("auto", "auto, cpu or cuda")
     precision: str = option("auto", "auto, fp32 or bf16")
-    workers: int | None = option(None, "fits at the same time (default: one per CPU core, one on a GPU)", least=1)
+    workers: int | None = option(None, "fits at the same time (default: one per CPU core, or one per GPU)", least=1)
     stack: int | None = option(
         None, "fits that take turns in one process (default: 1); 0: as many as its GPU has room for", least=0
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import platform
 import time
 from collections.abc import Callable
@@ -26,10 +27,11 @@ from sertbench.identity import model_code_sha256
 from sertbench.model import Estimator, NeuralModel, departures
 from sertbench.network import Network, Normaliser, Part
 from sertbench.optimisation import make_optimiser
+from sertbench.pace import at_most
 from sertbench.plan import Plan
 from sertbench.seeding import own_random_state
 from sertbench.training import predict, train_epoch
-from sertbench.tuning import n_finalists
+from sertbench.tuning import BATCH, n_finalists
 
 FRESH = 24 * 3600  #        seconds for which a measured step stays the measure
 NOTHING = Need()
@@ -66,12 +68,13 @@ def cost(plan: Plan) -> Cost:
         seconds = n_fits * len(plan.manifest) * ESTIMATOR / min(plan.workers, n_fits)
         return Cost(n_fits, int(items.sum()), 0, seconds, asked)
     n_parameters, train_rate, predict_rate = measure(plan.model.cls, plan)
-    seconds = 0.0
+    trainings = per_fold - (trials > 0)  # the chosen trial's fit is the final fit of the first seed
+    ones = []  # seconds of one fit of each fold
     for fold in plan.split.folds:
         n_train, n_val = items[list(fold.train)].sum(), items[list(fold.val)].sum()
-        trainings = per_fold - (trials > 0)  # the chosen trial's fit is the final fit of the first seed
-        seconds += trainings * plan.recipe.epochs * (n_train * train_rate + n_val * predict_rate)
-    seconds /= min(plan.workers, n_fits)
+        ones.append(float(plan.recipe.epochs * (n_train * train_rate + n_val * predict_rate)))
+    chain = math.ceil(trials / BATCH) + (finalists > 1) + 1
+    seconds = at_most(trainings * sum(ones), max(ones), trainings * len(ones), plan.workers, chain)
     return Cost(n_fits, int(items.sum()), n_parameters, seconds, memory_of(plan.model.cls, plan))
 
 

@@ -30,6 +30,7 @@ COLUMNS = (
     "label_mapping",
     "board", "ranked", "unranked_reason", "hpo_trials", "max_epochs", "selection_on", "speaker_independent", "leaky",
     "synthetic", "window_seconds", "hop_seconds", "norm", "device", "precision", "n_params", "features_licence",
+    "exposure",
     "row_id", "date_utc", "bundle", "schema_version", "sertbench_version", "git_sha", "dirty", "python", "torch", "os",
     "corpus_manifest_sha256", "protocol_sha256", "model_code_sha256", "predictions_sha256", "run_json_sha256",
 )  # fmt: skip
@@ -57,7 +58,7 @@ def rows_of(run: Mapping[str, Any], folder: Path) -> list[Row]:
                 "train": "+".join(cross["train"]),
                 "test": test,
                 "model": model["name"],
-                "features": recipe["features"]["kind"] if recipe["features"] else "none",
+                "features": board_rows.features_of(run),
                 "classes": " ".join(corpus["classes"]),
                 "kind": cross["kind"],
                 "protocol": protocol["name"],
@@ -84,6 +85,7 @@ def rows_of(run: Mapping[str, Any], folder: Path) -> list[Row]:
                 "precision": run["compute"]["precision"],
                 "n_params": model["n_parameters"],
                 "features_licence": run.get("features", {}).get("licence", ""),
+                "exposure": run.get("features", {}).get("exposure", ""),
                 **board_rows.provenance(run, folder),
                 "row_id": f"{run['row_id']}-{test}",
             }

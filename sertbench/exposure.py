@@ -9,6 +9,7 @@ who said so. What nobody says is not assumed: a row is ranked only if the corpus
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -61,7 +62,7 @@ def judge(features: Features | None, corpus: str) -> Exposure:
     if entry is None:
         return Exposure(
             "unknown",
-            f"{features.checkpoint} is not in the ledger; a file {FILE} in its folder can say (see README.md)",
+            f"{features.checkpoint} is not in the ledger; a file {FILE} in its folder can say (see docs/encoders.md)",
         )
     heard, taught = entry.get("corpora", []), entry.get("labelled", [])
     if corpus in (*heard, *taught):
@@ -75,6 +76,12 @@ def judge(features: Features | None, corpus: str) -> Exposure:
         return Exposure("undisclosed", f"{features.checkpoint}: {entry['undisclosed']} ({entry['source']})", declared)
     known = ", ".join([*heard, *taught]) or "no corpus"
     return Exposure("none", f"{features.checkpoint} was trained on {known} ({entry['source']})", declared)
+
+
+def worst(features: Features | None, corpora: Sequence[str]) -> Exposure:
+    """The exposure to the corpus, of those that are tested, of which it is the worst."""
+    order = ("exposed", "possible", "undisclosed", "unknown", "none", "")
+    return min((judge(features, corpus) for corpus in corpora), key=lambda found: order.index(found.status))
 
 
 def entry_of(features: Pretrained) -> tuple[dict[str, Any] | None, bool]:

@@ -21,6 +21,9 @@ from sertbench.executors import Runner
 from sertbench.progress import Display
 
 PLURALS = {"models": "model", "datasets": "dataset"}  # names of options that are lists
+TOLD_APART_BY = (
+    "features", "labels", "subset", "protocol", "trials", "seeds", "epochs", "device", "precision", "shuffle_labels",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -95,11 +98,7 @@ def run(configs: Sequence[RunConfig], display: Display, *, dry: bool = False) ->
 def names_of(configs: Sequence[RunConfig]) -> list[str]:
     """A name for each run, as short as tells it from the others."""
     short = [status.name_of(vars(c)) for c in configs]
-    varied = [
-        name
-        for name in ("labels", "subset", "protocol", "trials", "seeds", "epochs", "precision", "shuffle_labels")
-        if len({getattr(c, name) for c in configs}) > 1
-    ]
+    varied = [name for name in TOLD_APART_BY if len({getattr(c, name) for c in configs}) > 1]
     return [
         "-".join(
             [

@@ -9,8 +9,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sertbench import __version__, gate
+from sertbench import gate
 from sertbench.cards import table
+from sertbench.errors import counted
 from sertbench.feature_spec import Features, SslSpec, WaveformSpec
 from sertbench.model_config import ModelConfig
 from sertbench.pretrained import HUB_ID
@@ -32,7 +33,7 @@ def markdown(config: ModelConfig, run: Mapping[str, Any], corpus: Mapping[str, s
         f"---\n{front_matter(name, config, run)}---",
         f"# {name}\n\nSpeech emotion recognition: {', '.join(config.classes)}. Model `{config.name}` "
         f"({run['model']['family']}; {run['model']['paper']}), trained on {about['name']} (label set "
-        f"{about['label_set']}, subset {about['subset']}) by sertbench {__version__}.",
+        f"{about['label_set']}, subset {about['subset']}) by sertbench {run['environment']['sertbench']}.",
         f"## Use\n\n{use(config, onnx, no_onnx)}",
         f"## How it was evaluated\n\n{evaluated(config, run)}",
         "## Intended use\n\nResearch on speech emotion recognition: to repeat the figures above, to compare with, to "
@@ -87,21 +88,28 @@ def use(config: ModelConfig, onnx: str, no_onnx: str) -> str:
     needed = "export,ssl" if config.needs_checkpoint else "export"
     example = f"    pip install 'sertbench[{needed}]'\n    sertbench predict FOLDER file.wav{extra}"
     recipe = config.members[0].recipe
-    heard = "whole utterances" if recipe.window is None else f"windows of {recipe.window} s every {recipe.hop} s"
+    heard = "whole utterances"
+    if recipe.window is not None:
+        heard = f"windows of {recipe.window} s every {recipe.hop} s; an utterance's answer is the mean of the "
+        heard += f"{recipe.average} of its windows"
+    normaliser = "; the normaliser's mean and deviation are tensors of the weights file" * normalises(config)
     assert recipe.features is not None, "models without features are not exported"
     lines = [
         example,
         *checkpoint(config),
         f"It takes {config.sample_rate} Hz mono (other rates are resampled with soxr HQ, channel rule "
-        f"`{config.channel}`), {recipe.features.summary}, {heard}; an utterance's answer is the mean of the "
-        f"{recipe.average} of its windows. `config.json` has every setting; the normaliser's mean and deviation are "
-        "tensors of the weights file.",
+        f"`{config.channel}`), {recipe.features.summary}, {heard}. `config.json` has every setting{normaliser}.",
         f"`model.onnx`: {onnx}. It takes {onnx_input(recipe.features)} and, if it asks, `lengths` (valid frames of "
         "each), and gives `logits`."
         if onnx
         else f"There is no `model.onnx`: {no_onnx}.",
     ]
     return "\n\n".join(lines)
+
+
+def normalises(config: ModelConfig) -> bool:
+    """Whether what was trained has a normaliser in front of it."""
+    return config.kind == "network" and config.members[0].recipe.normalise == "train"
 
 
 def checkpoint(config: ModelConfig) -> list[str]:
@@ -153,8 +161,9 @@ def evaluated(config: ModelConfig, run: Mapping[str, Any]) -> str:
     if told == "no":
         warning = " **Test speakers were in training: these figures are too high.**"
     parts = [
-        f"Cross-validated under `{protocol['name']}` (hash {protocol['sha256'][:12]}): {figures['n_folds']} folds, "
-        f"{figures['n_seeds']} seeds, {figures['n_utt_scored']} utterances. Hyperparameters and epochs were chosen on "
+        f"Cross-validated under `{protocol['name']}` (hash {protocol['sha256'][:12]}): "
+        f"{counted(figures['n_folds'], 'fold')}, {counted(figures['n_seeds'], 'seed')}, {figures['n_utt_scored']} "
+        f"utterances. Hyperparameters and epochs were chosen on "
         f"validation parts, and each test part was read once" + (f"; {apart}." if told == "yes" else f".{warning}"),
         table(("percent", "pooled over folds, mean over seeds [95 % interval over speakers and seeds]"), rows),
     ]
@@ -169,9 +178,10 @@ def evaluated(config: ModelConfig, run: Mapping[str, Any]) -> str:
             f"{own}, mean over seeds)."
         )
     else:
+        heard = len({member.fold for member in config.members}) > 1  # those of a single fold share its test part
         parts.append(
-            f"They are of single fits. The ensemble of the {len(config.members)} here has no figure of its own: every "
-            "utterance of the corpus was in training of some of them."
+            f"They are of single fits. The ensemble of the {len(config.members)} here has no figure of its own"
+            + (": what one of them was tested on, another one may have been trained on." if heard else ".")
         )
     return "\n\n".join(parts)
 
@@ -210,12 +220,15 @@ def data(run: Mapping[str, Any], corpus: Mapping[str, str]) -> str:
 def contents(config: ModelConfig, onnx: str) -> str:
     """The files."""
     files = ", ".join(f"`{m.weights}`" for m in config.members)
+    normaliser = normalises(config)
+    what = f"weights{' and normaliser' * normaliser}" if config.kind == "network" else "what the estimator learnt"
     rows = [
         ("`config.json`", "model, features, windows, classes, versions; `sertbench predict` refuses unknown keys"),
-        (files, "weights and normaliser, safetensors; the hash is in `config.json`"),
+        (files, f"{what}, safetensors; the hash is in `config.json`"),
         ("`audio.json`", "hashes of the corpus's recordings, so that a file that was in training is recognised"),
     ]
     if onnx:
         head = isinstance(config.members[0].recipe.features, SslSpec)
-        rows.append(("`model.onnx`", f"the same network with its normaliser{', without the encoder' * head}"))
+        said = " with its normaliser" * normaliser + ", without the encoder" * head
+        rows.append(("`model.onnx`", f"the same network{said}"))
     return table(("file", "what"), rows)

@@ -102,9 +102,10 @@ def make(config: RunConfig, display: Display) -> Plan:
     with display.stage(f"reading {name}") as advance:
         manifest = corpora.build_manifest(name, corpus, root, label_set, config.subset, cache, advance, excluded)
     lap("corpus")
+    compute = Compute.resolve(config.device, config.precision)  # elsewhere `auto` may be another, and so the row
     full = configs.resolved(
         config, model=model.spec, dataset=loaded.spec, labels=label_set.name, protocol=protocol.name,
-        accept_missing=bundle.EXCLUSIONS if excluded else None,
+        device=compute.device, precision=compute.precision, accept_missing=bundle.EXCLUSIONS if excluded else None,
     )  # fmt: skip
     return assemble(full, model, corpus, label_set, manifest, protocol, Path(config.runs), display, excluded)
 
@@ -164,7 +165,7 @@ def assemble(
     return Plan(
         config, model, corpus, name, label_set, manifest, protocol, split, overlaps, leaky,
         recipe, base_choice, compute, workers, row_id, folder, excluded, sections or {},
-        exposure.judge(recipe.features, name),
+        exposure.worst(recipe.features, (sections or {}).get("cross", {}).get("test", [name])),
     )  # fmt: skip
 
 

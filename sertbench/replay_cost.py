@@ -10,7 +10,7 @@ import numpy as np
 
 from sertbench import cost
 from sertbench.model import Estimator
-from sertbench.pace import duration
+from sertbench.pace import at_most, duration
 from sertbench.progress import Display
 from sertbench.protocols import Fold
 from sertbench.replay_fits import predicted_by
@@ -63,6 +63,7 @@ def describe(plan: ReplayPlan, display: Display) -> None:
     claim, costs = plan.claim, prices(plan)
     first = plan.settings[0] if plan.settings else None
     n_new, total = sum(c.n_new for c in costs), sum(c.n_new * c.one for c in costs)
+    longest = max((c.one for c in costs if c.n_new), default=0.0)
     rows = [
         ("claim", f"{claim.name}: {claim.title}. {claim.paper}"),
         ("corpus", f"{plan.corpus_name}, {plan.label_set}"),
@@ -71,10 +72,11 @@ def describe(plan: ReplayPlan, display: Display) -> None:
     ]
     if first is not None:
         compute, workers = first.plan.compute, plan.workers
+        most = at_most(total, longest, n_new, workers)
         rows += [
             ("fits", f"{n_new} for {len(costs)} settings; seeds: {seeds(first)}"),
             ("computing", f"{compute.device}, {compute.precision}, {workers} at a time"),
-            ("expected", f"at most {duration(total / workers)} on this machine, unless fits are there already"),
+            ("expected", f"at most {duration(most)} on this machine, unless fits are there already"),
         ]
     display.pairs("replay", rows)
     columns = ["split", "subset", "model", "utterances", "windows", "epochs", "fits", "time of one fit"]

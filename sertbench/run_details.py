@@ -62,6 +62,7 @@ class Details:
     val_uars: tuple[Curve, ...]
     tuning: tuple[Curve, ...]
     command: str
+    from_bundle: str
     embedding: Embedding | None
     sizes: tuple[tuple[str | int, ...], ...]  # fold, and its utterances to train, to validate and to test
     stress: tuple[Row, ...] = ()  #       what `sertbench stress` measured, the undisturbed test first
@@ -96,6 +97,7 @@ def details(folder: Path) -> Details:
             if t.get("curve")
         ),
         command=command(run),
+        from_bundle=from_bundle(run),
         embedding=embedding(folder, predictions),
         sizes=tuple((f, *(int(counts.get((f, role), 0)) for role in ROLES)) for f in folds),
         stress=stress_record.read(folder),
@@ -147,11 +149,19 @@ def history(run: Mapping[str, Any], name: str, unit: float) -> tuple[Curve, ...]
 
 def command(run: Mapping[str, Any]) -> str:
     """What to type for this run again: every option that differs from its default, but for where things lie."""
+    said = flags(run["config"], ("runs", "leaderboards", "workers", "data", "optimism"))
+    return " ".join(["sertbench run", said, *unsettled(run)])
+
+
+def from_bundle(run: Mapping[str, Any]) -> str:
+    """The same with the configuration in the bundle."""
+    return " ".join(["sertbench run --config config.toml", *unsettled(run)])
+
+
+def unsettled(run: Mapping[str, Any]) -> list[str]:
+    """What a configuration leaves to the machine: where the corpus lies, and what `auto` was."""
     config = run["config"]
-    parts = ["sertbench run", flags(config, ("runs", "leaderboards", "workers", "data", "optimism"))]
-    compute = run["compute"]
     found = [name for name in ("device", "precision") if config[name] == "auto"]
-    parts += [f"--{name} {shlex.quote(str(compute[name]))}" for name in found]
-    if config.get("data"):
-        parts.append("--data FOLDER")
-    return " ".join(parts)
+    made_here = run["corpus"].get("synthetic") and not config.get("data")
+    said = [f"--{name} {shlex.quote(str(run['compute'][name]))}" for name in found]
+    return said if made_here else [*said, "--data FOLDER"]

@@ -137,19 +137,25 @@ def load(path: Path) -> Entry | None:
 
 
 def entries(runs: Path) -> list[Entry]:
-    """All runs that are known in a folder, by name; "running" is turned into "stopped" where nobody is at it."""
-    found = []
+    """All runs that are known in a folder, by name; "running" is turned into "stopped" where nobody is at it.
+
+    Several commands may lead to one run, such as its flags and its config.toml: what the last one came to counts.
+    """
+    found: dict[str, Entry] = {}
     for path in sorted((runs / "status").glob("*.json")):
-        if (entry := load(path)) is not None:  # else half-copied, or of another version
-            found.append(replace(entry, state="stopped") if entry.state == "running" and idle(runs, entry) else entry)
-    return found
+        if (entry := load(path)) is None:
+            continue  # half-copied, or of another version
+        if entry.state == "running" and idle(runs, entry):
+            entry = replace(entry, state="stopped")
+        key = entry.folder or path.name
+        found[key] = max(found.get(key, entry), entry, key=lambda e: (e.state == "running", e.at))
+    return list(found.values())
 
 
 def of(folder: Path) -> Entry | None:
-    """The state of the run in a folder, the last one if several commands led there; None if none was kept."""
+    """The state of the run in a folder; None if none was kept."""
     here = folder.absolute()
-    mine = [entry for entry in entries(here.parent) if entry.folder == here.name]
-    return max(mine, key=lambda entry: (entry.state == "running", entry.at), default=None)
+    return next((entry for entry in entries(here.parent) if entry.folder == here.name), None)
 
 
 def idle(runs: Path, entry: Entry) -> bool:

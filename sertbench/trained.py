@@ -149,14 +149,21 @@ def _from_run(
     seeds = sorted({int(s) for f in frozen.values() for s in f["fits"]})
     if seed is not None and seed not in seeds:
         raise ConfigError(f"--seed: {unknown('seed of this run', str(seed), map(str, seeds))}")
-    place = fits_of(folder)
+    place, crossed = fits_of(folder), "cross" in run
+    anew = "the same `sertbench cross` again" if crossed else f"`sertbench run --config {folder / 'config.toml'}`"
+    if not place.is_dir():
+        raise BundleError(
+            f"the fits of {folder} are not at hand: there is no folder {place}. A published bundle holds predictions, "
+            f"not weights. To train them, {anew}, with --data where the corpus lies elsewhere; then name the folder "
+            "that it says"
+        )
     members = []
     for name in [fold] if fold is not None else frozen:
         recipe, arguments = loaded.cls.recipe.with_choice({**base, **frozen[name]["choice"]})
         for number in [seed] if seed is not None else seeds:
             identity = frozen[name]["fits"].get(str(number))
             if identity is not None:
-                weights, state = stored(place, identity, loaded.cls, folder)
+                weights, state = stored(place, identity, loaded.cls, folder, anew)
                 uar = val_uars[name, number]
                 members.append(Member(name, number, uar, recipe, departures(loaded.cls, arguments), weights, state))
     if not members:
@@ -201,11 +208,16 @@ def fits_of(folder: Path) -> Path:
     return next((place for place in places if place.is_dir()), places[0])
 
 
-def stored(place: Path, identity: str, cls: Model, folder: Path) -> tuple[Mapping[str, Tensor], State | None]:
-    """A fit's weights, or its estimator's state. BundleError if it is not there, damaged, or was not kept."""
+def stored(
+    place: Path, identity: str, cls: Model, folder: Path, anew: str
+) -> tuple[Mapping[str, Tensor], State | None]:
+    """A fit's weights, or its estimator's state. BundleError if it is not there, damaged, or was not kept.
+
+    `anew` says how the run is done again.
+    """
     if not bundle.is_file_name(identity):
         raise BundleError(f"{folder / 'run.json'} names the fit {identity!r}, which is no name of a folder")
-    again = f"Delete {folder / 'run.json'} and {place / identity}, then `sertbench run --config {folder}/config.toml`"
+    again = f"Delete {folder / 'run.json'} and {place / identity}, then {anew}"
     record, damage = fits.find(place, identity)
     if record is None:
         raise BundleError(f"{damage or f'{place / identity} is not there: it was deleted, or moved apart'}. {again}")

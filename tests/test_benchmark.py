@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from sertbench import compute
 from sertbench.cli import main
 
 ADAPTER = '''
@@ -167,6 +168,20 @@ def test_the_stored_configuration_gives_the_run_back(place: Path, capsys: pytest
     assert run("--epochs", "2") == 0
     stored = bundle_of(place) / "config.toml"
     assert tomllib.loads(stored.read_text())["labels"] == "2class"
+    capsys.readouterr()
+    assert main(["run", "--config", str(stored)]) == 0
+    assert "everything is done already" in capsys.readouterr().out
+    assert main(["status"]) == 0
+    assert capsys.readouterr().out.count("tones-mean-speaker4-") == 1  # two commands, one run
+
+
+def test_the_stored_configuration_gives_the_run_back_where_auto_is_something_else(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compute, "multiplies_bf16", lambda _device: False)
+    assert run("--epochs", "2") == 0
+    stored = bundle_of(place) / "config.toml"
+    monkeypatch.setattr(compute, "multiplies_bf16", lambda _device: True)
     capsys.readouterr()
     assert main(["run", "--config", str(stored)]) == 0
     assert "everything is done already" in capsys.readouterr().out

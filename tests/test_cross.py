@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from sertbench import board_files, cross, cross_board, cross_corpus, plugins, verify
+from sertbench import board_files, cross, cross_board, cross_corpus, exposure, plugins, verify
 from sertbench.bundles import Bundles
 from sertbench.cli import main
 from sertbench.corpus import LabelSet, Manifest, Utterance
@@ -293,6 +294,29 @@ def test_the_test_corpus_had_no_part_in_any_choice(here: Path) -> None:
             assert run["frozen"][0]["frozen_at"] <= run["test_reads"][0]["read_at"]
 
 
+def test_rows_of_two_checkpoints_are_two_rows_that_say_what_each_has_heard(tmp_path: Path, made_bundle) -> None:
+    said = {"one": {"label_set": "all", "classes": {"angry": ["anger"]}, "left_out": []}}
+    about = {"kind": "within", "train": ["one"], "test": ["one"], "mapping": said}
+    for draw, (name, heard) in enumerate((("ssl:a/base", "none"), ("ssl:b/base", "exposed"))):
+        features = {"label": name, "exposure": heard}
+        made_bundle(
+            tmp_path / "runs/cross", "superb", "one", 0.7, draw, folder=f"c{draw}", cross=about, kind="cross",
+            features=features,
+        )  # fmt: skip
+    cross_board.rebuild(tmp_path, Bundles.of(tmp_path / "runs", tmp_path))
+    found = rows(tmp_path / "cross.csv")
+    assert [(r["features"], r["exposure"]) for r in found] == [("ssl:a/base", "none"), ("ssl:b/base", "exposed")]
+
+
+def test_exposure_is_judged_by_the_corpora_that_are_tested_not_by_the_name_of_all(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(exposure, "judge", lambda _, corpus: asked.append(corpus) or exposure.NO_CHECKPOINT)
+    assert main(["cross", "--train", "one.py", "--test", "two.py", *DATA, *COMMON, "--dry-run"]) == 0
+    assert asked == ["two"]
+
+
 def test_every_cell_can_be_verified_and_an_edited_one_is_named(here: Path, tmp_path: Path) -> None:
     board = here / "leaderboards" / "cross.csv"
     assert verify.verify_table(board, here / "runs") == ([], [])
@@ -329,9 +353,13 @@ def test_the_same_command_again_takes_what_is_there(here: Path, capsys: pytest.C
     assert board.read_bytes() == before
 
 
-def test_a_cross_corpus_run_predicts(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cross_corpus_run_predicts(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = next((here / "runs" / "cross").glob("one+two-*"))
     assert main(["predict", str(folder), "one/a_joy_0.wav", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["classes"] == ["angry", "happy"]
     assert said["files"][0]["in_corpus"].startswith("was in ")
+    alone = tmp_path / "cross" / folder.name  # as published: without its fits, and no configuration that `run` takes
+    shutil.copytree(folder, alone)
+    assert main(["predict", str(alone), "one/a_joy_0.wav"]) == 2
+    assert "To train them, the same `sertbench cross` again" in capsys.readouterr().err

@@ -68,6 +68,13 @@ def test_known_checkpoints(named, hub_id, corpus, status):
     assert hub_id in found.details
 
 
+def test_of_several_corpora_the_worst_counts(named):
+    taught = named("superb/hubert-base-superb-er")
+    assert exposure.worst(taught, ["emodb", "iemocap"]).status == "exposed"
+    assert exposure.worst(taught, ["emodb", "ravdess"]).status == "none"
+    assert exposure.worst(None, ["emodb"]).status == ""
+
+
 def test_features_without_a_checkpoint_have_no_exposure():
     for features in (None, log_mel()):
         assert exposure.judge(features, "iemocap").cell == exposure.judge(features, "iemocap").unranked == ""

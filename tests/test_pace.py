@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from sertbench import status
-from sertbench.pace import UnderWay, seconds_left
+from sertbench.pace import UnderWay, at_most, seconds_left
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 8])
+def test_no_order_of_fits_takes_longer_than_is_said(workers):
+    rng = np.random.default_rng(workers)
+    for n_fits in (1, 2, 3, 5, 16, 17):
+        for spread in (0.0, 0.2, 3.0):
+            fits = 10 + spread * rng.random(n_fits)
+            free = [0.0] * workers
+            for fit in fits:
+                free[free.index(min(free))] += fit
+            said = at_most(fits.sum(), fits.max(), n_fits, workers)
+            assert max(free) <= said * (1 + 1e-9)
+            assert said <= fits.sum() * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("workers", [1, 4, 32])
+def test_batches_that_wait_for_one_another_count(workers):
+    """Five folds of four batches of four fits of ten seconds, all folds side by side."""
+    rounds = max(np.ceil(5 * 4 / workers), 1)
+    assert at_most(5 * 16 * 10, 10, 5 * 16, workers, chain=4) >= 4 * 10 * rounds
 
 
 def test_nothing_is_known_before_anything_is_done():

@@ -20,7 +20,7 @@ import pytest
 import soundfile
 import torch
 
-from sertbench import bundle, files, model_folder, prediction, trained
+from sertbench import bundle, files, model_card, model_config, model_folder, prediction, trained
 from sertbench.cli import main
 
 ADAPTER = '''
@@ -280,7 +280,9 @@ def test_a_damaged_or_missing_fit_is_a_sentence(copied: Path, capsys: pytest.Cap
     shutil.rmtree(weights.parent)
     assert "is not there" in refused(["predict", str(folder), "data"], capsys)
     (copied / "fits").rename(copied / "elsewhere")
-    assert "sertbench run --config" in refused(["predict", str(folder), "data"], capsys)
+    said = refused(["predict", str(folder), "data"], capsys)  # as with a published bundle: nothing of it is to go
+    assert f"To train them, `sertbench run --config {folder / 'config.toml'}`, with --data" in said
+    assert "Delete" not in said
 
 
 def test_a_run_that_kept_no_hashes_says_that_it_does_not_know(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -338,6 +340,17 @@ def test_an_export_is_not_overwritten_and_its_card_has_what_a_reader_needs(
     assert card.startswith("---\nlibrary_name: sertbench\n")
     for words in ("model-index:", f"value: {figures['uar_pooled_mean']}", "speaker3/1", "surveillance", "Licence of"):
         assert words in card
+    for words in ("normaliser", "logits", "weights, safetensors"):  # of a network, not of an estimator
+        assert words not in card
+    assert "3 folds, 1 seed, 12 utterances" in card
+    network = (exported / "mean" / "README.md").read_text()
+    assert "the mean of the logits of its windows" in network
+    assert "weights and normaliser, safetensors" in network
+    bare = json.loads((exported / "mean" / "config.json").read_text())
+    for member in bare["members"]:
+        member["recipe"]["normalise"] = "none"
+    said = model_card.use(model_config.read(bare, "config.json"), "", "none")
+    assert "normaliser" not in said
     config = json.loads((exported / "mean" / "config.json").read_text())
     assert config["members"][0]["recipe"]["features"]["class"] == "CombinedSpec"
     assert config["plugin"] is None

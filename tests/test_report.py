@@ -641,6 +641,20 @@ def test_the_command_is_what_gives_the_row_again(tmp_path: Path, made_bundle) ->
     )
 
 
+def test_the_command_of_a_published_bundle_asks_for_the_corpus_and_one_of_a_synthetic_corpus_does_not(
+    tmp_path: Path, made_bundle
+) -> None:
+    published = bundle.load_run(made_bundle(tmp_path, "cnn", "one"))  # its folder of data was left out
+    assert run_details.command(published).endswith("--device cpu --precision fp32 --data FOLDER")
+    assert run_details.from_bundle(published) == (
+        "sertbench run --config config.toml --device cpu --precision fp32 --data FOLDER"
+    )
+    settled = {"config": {"device": "cpu", "precision": "fp32"}, "corpus": {"synthetic": True}}
+    synthetic = bundle.load_run(made_bundle(tmp_path, "cnn", "toy", changes=settled))
+    assert run_details.from_bundle(synthetic) == "sertbench run --config config.toml"
+    assert run_details.command(synthetic).endswith("--device cpu --precision fp32")
+
+
 def test_of_several_runs_the_fullest_budget_stands_in_the_overview_not_the_best_score(
     tmp_path: Path, made_bundle
 ) -> None:

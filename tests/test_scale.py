@@ -18,7 +18,9 @@ import pandas as pd
 import pytest
 
 from sertbench import board_files, board_rows, leaderboard
+from sertbench import grid as grids
 from sertbench.cli import main
+from sertbench.config import RunConfig
 
 HERE = Path(__file__).parent
 
@@ -102,6 +104,14 @@ def test_a_grid_in_a_file_and_its_dry_run(place, capsys):
     for name in ("tones-plain-seeds1", "tones-plain-seeds2", "tones-tuned-seeds1", "tones-tuned-seeds2"):
         assert f"{name}: plan" in out
     assert not (place / "runs").exists()
+
+
+def test_runs_of_a_grid_of_features_have_names_of_their_own():
+    kinds = ("functionals", "egemaps")
+    assert grids.names_of([RunConfig(model="svm", dataset="emodb", features=kind) for kind in kinds]) == [
+        "emodb-svm-functionals",
+        "emodb-svm-egemaps",
+    ]
 
 
 @pytest.mark.parametrize(

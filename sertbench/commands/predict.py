@@ -171,7 +171,8 @@ def drawing(trained: Trained, one: Prediction) -> str:
     """The probabilities over time, a line of blocks per class; and the windows with what is likeliest in them."""
     width = max(map(len, trained.classes))
     pieces = one.pieces[:: -(-len(one.pieces) // MOST_DRAWN)]
-    lines = [f"{one.name}, {len(one.pieces)} windows from {one.pieces[0].start:.2f} to {one.pieces[-1].end:.2f} s"]
+    n_windows = counted(len(one.pieces), "window")
+    lines = [f"{one.name}, {n_windows} from {one.pieces[0].start:.2f} to {one.pieces[-1].end:.2f} s"]
     for k, name in enumerate(trained.classes):
         bars = "".join(BLOCKS[min(8, round(float(p.probabilities[k]) * 8))] for p in pieces)
         lines.append(f"  {name:<{width}} |{bars}|")

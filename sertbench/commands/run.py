@@ -24,7 +24,10 @@ HELP = "tune, cross-validate and rank a model on a corpus"
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Every field of RunConfig is a flag."""
     parser.add_argument(
-        "--config", type=Path, metavar="FILE", help="TOML file with any of these options; flags go before it"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="TOML file with the options from --model on, models and datasets; flags go before it",
     )
     parser.add_argument(
         "--quiet", action="store_true", help="show the resulting table and alarms only; the log has all"
