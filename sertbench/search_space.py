@@ -11,6 +11,11 @@ from sertbench.errors import PluginError, few
 from sertbench.model import Choice, Model, hyperparameters
 from sertbench.plugin_import import RAISES, said
 
+SETTLED = {  # fields of a recipe that hold for the whole run, and why no trial can have its own
+    **dict.fromkeys(("features", "window", "hop"), "features are cut and computed once per run, for all trials"),
+    "epochs": "every trial has the same budget, the recipe's or that of --epochs, and stops early by `patience`",
+}
+
 
 def draw(cls: Model, trial: optuna.trial.BaseTrial) -> Choice:
     """What the search space makes of a trial. PluginError for whatever goes wrong in it."""
@@ -20,7 +25,18 @@ def draw(cls: Model, trial: optuna.trial.BaseTrial) -> Choice:
         raise PluginError(f"{cls.__name__}.search_space fails: {said(error)}") from error
     if not isinstance(choice, dict):
         raise PluginError(f"{cls.__name__}.search_space gives {choice!r}: return a dict, {{}} for nothing to tune")
+    refuse_settled(cls, choice)
     return choice
+
+
+def refuse_settled(cls: Model, choice: Choice) -> None:
+    """PluginError for a choice that names what a run settles for all its trials."""
+    for name in choice:
+        if name in SETTLED:
+            raise PluginError(
+                f"{cls.__name__}.search_space names {name!r}, which cannot be tuned: {SETTLED[name]}. Leave it out, "
+                "and compare recipes that differ in it as models of their own"
+            )
 
 
 def published(cls: Model) -> Choice:

@@ -19,7 +19,8 @@ from optuna.trial import TrialState, create_trial
 from sertbench.errors import PluginError, SertbenchError, TrainingError, WorkerError
 from sertbench.fits import FitRecord, prune_in_hindsight
 from sertbench.model import NeuralModel, Recipe
-from sertbench.search_space import published
+from sertbench.search_space import draw, published
+from sertbench.testing_recipes import check_choice
 from sertbench.training import EpochEnd
 from sertbench.tuning import (
     BATCH,
@@ -170,6 +171,23 @@ def test_a_draw_that_the_plugin_makes_something_else_of_need_not_hold_the_publis
 
 def test_a_published_none_is_the_first_trial(tmp_path):
     assert published(with_kinds(None, "max", default=None))["kind"] is None
+
+
+@pytest.mark.parametrize("name", ["features", "window", "hop", "epochs"])
+def test_what_a_run_settles_for_all_trials_cannot_be_tuned(name):
+    """The features are computed once: a trial with another window would be told as what it was not."""
+
+    class Settles(Net):
+        recipe = Recipe(window=1.0, hop=0.5)
+
+        @classmethod
+        def search_space(cls, trial):
+            return {name: trial.suggest_categorical(name, [1.0, 0.5])}
+
+    trial = optuna.create_study().ask()
+    for refusing in (lambda: draw(Settles, trial), lambda: check_choice(Settles, trial, Settles.search_space(trial))):
+        with pytest.raises(PluginError, match=f"Settles.search_space names '{name}', which cannot be tuned"):
+            refusing()
 
 
 def test_a_search_space_that_raises_is_one_sentence(tmp_path):
