@@ -190,7 +190,7 @@ def record_of(
             "year": model.cls.year,
             "paper": model.cls.paper,
             "diagnostic": getattr(model.cls, "diagnostic", False),
-            "n_parameters": price.n_parameters,
+            "n_parameters": max(r.n_parameters for r in records) or price.n_parameters,  # the largest fold's, if tuned
             "recipe": asdict(plan.recipe),
         },
         "features": {

@@ -79,7 +79,7 @@ def rows_of(run: Mapping[str, Any], folder: Path) -> list[Row]:
                 "synthetic": corpus["synthetic"],
                 "window_seconds": recipe["window"],
                 "hop_seconds": recipe["hop"],
-                "norm": recipe["normalise"],
+                "norm": board_rows.as_fitted(run, "normalise"),
                 "device": run["compute"]["device"],
                 "precision": run["compute"]["precision"],
                 "n_params": model["n_parameters"],

@@ -196,6 +196,17 @@ def test_tuning_is_nested_and_its_study_is_kept(place: Path) -> None:
     assert pd.read_csv(place / "leaderboards" / "tones.csv")["hpo_scope"].tolist() == ["perfold"]
 
 
+def test_the_row_counts_the_parameters_of_what_was_chosen(place: Path) -> None:
+    slow = MODEL.replace("learning_rate=0.05", "learning_rate=1e-9").replace("0.01, 0.1", "1e-9, 0.1").replace("width=8", "width=2")
+    (place / "mean.py").write_text(slow)  # the published rate learns nothing
+    assert run("--trials", "4", "--seeds", "1") == 0
+    frozen = json.loads((bundle_of(place) / "run.json").read_text())["frozen"]
+    (row,) = pd.read_csv(place / "leaderboards" / "tones.csv").to_dict("records")
+    widths = [fold["choice"]["width"] for fold in frozen]
+    assert max(widths) > 2
+    assert row["n_params"] == max(16 * w + w + 2 * w + 2 for w in widths)
+
+
 def test_finished_fits_are_not_run_again_by_a_run_with_more_seeds(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
