@@ -196,8 +196,26 @@ def test_tuning_is_nested_and_its_study_is_kept(place: Path) -> None:
     assert pd.read_csv(place / "leaderboards" / "tones.csv")["hpo_scope"].tolist() == ["perfold"]
 
 
+def test_a_study_is_of_the_code_that_makes_the_fits(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("--trials", "1", "--seeds", "1") == 0
+    bundle = bundle_of(place)
+    (bundle / "run.json").unlink()  # as if it had been stopped before its end
+    monkeypatch.setattr("sertbench.tasks.FEATURES_VERSION", -1)  # of another version of sertbench
+    assert run("--trials", "1", "--seeds", "1") == 0
+    assert bundle_of(place) == bundle
+    assert len(list((bundle / "studies").glob("*.outdated"))) == 4
+    (bundle / "run.json").unlink()
+    assert run("--trials", "1", "--seeds", "1") == 0
+    written = json.loads((bundle / "run.json").read_text())
+    assert [t["trials"][0]["val_uar"] for t in written["tuning"]] == [f["val_uar"] for f in written["fits"]]
+
+
 def test_the_row_counts_the_parameters_of_what_was_chosen(place: Path) -> None:
-    slow = MODEL.replace("learning_rate=0.05", "learning_rate=1e-9").replace("0.01, 0.1", "1e-9, 0.1").replace("width=8", "width=2")
+    slow = (
+        MODEL.replace("learning_rate=0.05", "learning_rate=1e-9")
+        .replace("0.01, 0.1", "1e-9, 0.1")
+        .replace("width=8", "width=2")
+    )
     (place / "mean.py").write_text(slow)  # the published rate learns nothing
     assert run("--trials", "4", "--seeds", "1") == 0
     frozen = json.loads((bundle_of(place) / "run.json").read_text())["frozen"]

@@ -527,3 +527,18 @@ def test_a_study_that_is_killed_between_two_parameters_of_a_trial_is_the_same_st
             study(tmp_path / "stopped", 9, Scorer())
 
     assert study(tmp_path / "stopped", 9, Scorer()) == expected
+
+
+def test_a_study_does_not_go_on_with_scores_of_other_code(tmp_path):
+    """A run that was stopped, and went on with another version of sertbench, chose by scores of the old one."""
+    journal = tmp_path / "f1.journal"
+    tune(Net, "f1", journal, BATCH, 2, Scorer(), "old")
+    worse = Scorer(score=lambda choice, seed: quality(choice, seed) / 2)
+
+    tuned = tune(Net, "f1", journal, BATCH, 2, worse, "new")
+
+    assert tuned == tune(Net, "f1", tmp_path / "other.journal", BATCH, 2, Scorer(score=worse.score), "new")
+    assert [path.name for path in tmp_path.glob("*.outdated")] == ["f1.outdated"]
+    asked = len(worse.calls)
+    assert tune(Net, "f1", journal, BATCH, 2, worse, "new") == tuned
+    assert len(worse.calls) == asked
