@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -335,3 +337,22 @@ def test_a_cross_corpus_run_predicts(here: Path, capsys: pytest.CaptureFixture[s
     said = json.loads(capsys.readouterr().out)
     assert said["classes"] == ["angry", "happy"]
     assert said["files"][0]["in_corpus"].startswith("was in ")
+
+
+def test_each_checkpoint_has_a_row_that_says_whether_it_heard_the_test_corpus(
+    here: Path, tmp_path: Path, tiny_checkpoint: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    board = ("--runs", str(tmp_path / "runs"), "--leaderboards", str(tmp_path))
+    common = ("--train", "one.py", "--test", "two.py", *DATA, "--model", "svm", *COMMON[2:], *board)
+    for family, heard in (("wav2vec2", "two"), ("hubert", "one"), ("wav2vec2", "two")):
+        folder = shutil.copytree(tiny_checkpoint(family), tmp_path / family, dirs_exist_ok=True)
+        (folder / "exposure.toml").write_text(f'corpora = ["{heard}"]\nsource = "our own training"')
+        assert main(["cross", *common, "--features", f"ssl:{folder}"]) == 0
+    found = {row["features"].partition("@")[0]: row["unranked_reason"] for row in rows(tmp_path / "cross.csv")}
+    assert found == {
+        "ssl:wav2vec2": "cross-corpus; pre-training exposure: the checkpoint was trained on this corpus",
+        "ssl:hubert": "cross-corpus",
+    }
+    assert len(rows(tmp_path / "cross.csv")) == 2
+    assert "exposed (declared): wav2vec2 was trained on two" in " ".join(capsys.readouterr().out.split())
+    assert verify.verify_table(tmp_path / "cross.csv", tmp_path / "runs") == ([], [])
