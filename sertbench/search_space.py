@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from dataclasses import fields
 
 import optuna
@@ -26,6 +27,7 @@ def draw(cls: Model, trial: optuna.trial.BaseTrial) -> Choice:
     if not isinstance(choice, dict):
         raise PluginError(f"{cls.__name__}.search_space gives {choice!r}: return a dict, {{}} for nothing to tune")
     refuse_settled(cls, choice)
+    refuse_unwritable(cls, choice)
     return choice
 
 
@@ -36,6 +38,20 @@ def refuse_settled(cls: Model, choice: Choice) -> None:
             raise PluginError(
                 f"{cls.__name__}.search_space names {name!r}, which cannot be tuned: {SETTLED[name]}. Leave it out, "
                 "and compare recipes that differ in it as models of their own"
+            )
+
+
+def refuse_unwritable(cls: Model, choice: Choice) -> None:
+    """PluginError for a choice that run.json would give back as another one: whatever predicts later reads it there."""
+    for name, value in choice.items():
+        try:
+            same = json.loads(json.dumps(value)) == value
+        except (TypeError, ValueError):
+            same = False
+        if not same:
+            raise PluginError(
+                f"{cls.__name__}.search_space gives {name} = {value!r} ({type(value).__name__}), which a run cannot "
+                "note down. Give numbers, strings, True, False, None or lists of them, and make the rest in __init__"
             )
 
 

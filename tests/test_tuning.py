@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import optuna
 import pytest
 from hypothesis import given, settings
@@ -187,6 +188,24 @@ def test_what_a_run_settles_for_all_trials_cannot_be_tuned(name):
     trial = optuna.create_study().ask()
     for refusing in (lambda: draw(Settles, trial), lambda: check_choice(Settles, trial, Settles.search_space(trial))):
         with pytest.raises(PluginError, match=f"Settles.search_space names '{name}', which cannot be tuned"):
+            refusing()
+
+
+@pytest.mark.parametrize("value", [(3, 5), np.int64(64), {1: 2}, float("nan"), object()])
+def test_a_choice_that_could_not_be_read_back_is_refused(value):
+    """run.json would hold a list, "64" or a repr: what predicts with the fit later would build another model."""
+
+    class Unwritable(Net):
+        @classmethod
+        def search_space(cls, _trial):
+            return {"width": value}
+
+    trial = optuna.create_study().ask()
+    for refusing in (
+        lambda: draw(Unwritable, trial),
+        lambda: check_choice(Unwritable, trial, Unwritable.search_space(trial)),
+    ):
+        with pytest.raises(PluginError, match=r"Unwritable.search_space gives width = .*cannot"):
             refusing()
 
 
