@@ -341,6 +341,16 @@ def test_the_optimism_meter_stands_beside_the_honest_score_and_changes_nothing(p
     assert main(["verify", "leaderboards/tones.csv"]) == 0
 
 
+def test_the_optimism_meter_compares_no_two_versions(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--seeds", "1", "--protocol", "speaker4-refit") == 0
+    monkeypatch.setattr("sertbench.tasks.FEATURES_VERSION", -1)  # of another version of sertbench
+    assert run("--seeds", "1", "--protocol", "speaker4-refit", "--optimism") == 2
+    assert "was fitted by another version" in capsys.readouterr().err
+    assert "optimism" not in json.loads((bundle_of(place) / "run.json").read_text())
+
+
 # Each case: what is broken, the flags, and what the message must say.
 
 
