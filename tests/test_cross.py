@@ -295,6 +295,14 @@ def test_the_test_corpus_had_no_part_in_any_choice(here: Path) -> None:
             assert run["frozen"][0]["frozen_at"] <= run["test_reads"][0]["read_at"]
 
 
+def test_the_time_of_a_prediction_is_told_beside_what_was_predicted(here: Path) -> None:
+    """Of the union of both corpora, 12 utterances of 0.6 s train and validate: nobody predicted them."""
+    (folder,) = (p for p in (here / "runs" / "cross").glob("one+two-*") if "one-to-two" in p.name)
+    run = json.loads((folder / "run.json").read_text())
+    (kept,) = (here / "runs" / "fits" / run["frozen"][0]["fits"]["0"]).glob("test-*.npz")
+    assert run["timing"]["predict_rtf"] == round(float(np.load(kept)["seconds"]) / (12 * 0.6), 6)
+
+
 def test_every_cell_can_be_verified_and_an_edited_one_is_named(here: Path, tmp_path: Path) -> None:
     board = here / "leaderboards" / "cross.csv"
     assert verify.verify_table(board, here / "runs") == ([], [])
