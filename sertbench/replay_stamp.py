@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sertbench import gate
+from sertbench.model import Estimator
 from sertbench.protocols import ROLES
 from sertbench.replay_plan import Setting
 
@@ -23,6 +24,10 @@ def dishonest(setting: Setting) -> list[str]:
     if rule.epoch == "best on test":
         found.append("the epoch is chosen on the test part")
     flags = gate.flags(manifest, split)
+    cls = setting.plan.model.cls
+    chooses = issubclass(cls, Estimator) and not cls.diagnostic
+    if chooses and flags.val_is_test and rule.epoch != "best on test":
+        found.append("the model chooses among its own candidates on the test part")
     if rule.epoch == "best on validation" and judged and not shared:
         found.append(f"the epoch is chosen on {100 * judged / tested:.0f} % of the test speakers")
     if rule.epoch == "best on validation" and flags.val_speaker_overlap and not shared:

@@ -276,8 +276,19 @@ def test_an_epoch_that_is_chosen_on_the_test_speakers_is_told(tmp_path):
     shared = tuple(replace(u, speaker="a") if u.id == "u002" else u for u in people)
     for utterances, told in ((people, []), (shared, ["the epoch is chosen on 50 % of the test speakers"])):
         data = Manifest("c", "l", "all", ("a",), utterances, (0,) * 8, ("0",) * 8, (1.0,) * 8)
-        made = SimpleNamespace(manifest=data, split=split(given, 1, 8, tmp_path))
+        made = SimpleNamespace(manifest=data, split=split(given, 1, 8, tmp_path), model=plugins.load_model("svm"))
         assert dishonest(SimpleNamespace(plan=made, rule=given, dropped=(), n_before=8)) == told
+
+
+@pytest.mark.parametrize(("model", "told"), [("svm", True), ("cnn", False)])
+def test_an_estimator_that_validates_on_the_test_part_is_told_whatever_the_epoch(model, told):
+    """A network's last epoch looks at no validation part; a support vector machine takes the C that is best there."""
+    people = tuple(Utterance(f"u{i:03}", Path("x.wav"), "a", f"s{i}") for i in range(8))
+    data = Manifest("c", "l", "all", ("a",), people, (0,) * 8, ("0",) * 8, (1.0,) * 8)
+    given = rule("kfold", folds=2)
+    made = SimpleNamespace(manifest=data, split=split(given, 1, 8), model=plugins.load_model(model))
+    said = dishonest(SimpleNamespace(plan=made, rule=given, dropped=(), n_before=8))
+    assert said == ["the model chooses among its own candidates on the test part"] * told
 
 
 TEST = [f"u{i:03},0,test" for i in range(4)] + [f"u{i:03},0,train" for i in range(4, 8)]
