@@ -177,7 +177,7 @@ def record_of(
     manifest, model, corpus = plan.manifest, plan.model, plan.corpus
     seen = plan.exposure
     records = [record for outcome in outcomes for record in outcome.records.values()]
-    audio_seconds = plan.config.seeds * sum(manifest.seconds)
+    heard = [i for f, o in zip(plan.split.folds, outcomes, strict=True) for _ in o.probabilities for i in f.test]
     return {
         "row_id": plan.row_id,
         "date_utc": now(),
@@ -190,7 +190,7 @@ def record_of(
             "year": model.cls.year,
             "paper": model.cls.paper,
             "diagnostic": getattr(model.cls, "diagnostic", False),
-            "n_parameters": price.n_parameters,
+            "n_parameters": max(r.n_parameters for r in records) or price.n_parameters,  # the largest fold's, if tuned
             "recipe": asdict(plan.recipe),
         },
         "features": {
@@ -246,7 +246,7 @@ def record_of(
         "timing": {
             "wall_seconds": round(seconds, 1),
             "train_seconds_per_fit": round(fmean(r.seconds for r in records), 2),
-            "predict_rtf": round(sum(o.predict_seconds for o in outcomes) / audio_seconds, 6),
+            "predict_rtf": round(sum(o.predict_seconds for o in outcomes) / sum(manifest.seconds[i] for i in heard), 6),
         },
         "environment": bundle.environment(),
         "figures": figures(predictions),

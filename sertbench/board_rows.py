@@ -125,11 +125,11 @@ def row_of(run: Mapping[str, Any], folder: Path) -> Row:
         "exposure": extractor.get("exposure", ""),
         "window_seconds": recipe["window"],
         "hop_seconds": recipe["hop"],
-        "norm": recipe["normalise"],
-        "mixup": recipe["mixup"],
-        "average": recipe["average"],
-        "optimiser": recipe["optimiser"],
-        "class_weighting": recipe["class_weights"],
+        "norm": as_fitted(run, "normalise"),
+        "mixup": as_fitted(run, "mixup"),
+        "average": as_fitted(run, "average"),
+        "optimiser": as_fitted(run, "optimiser"),
+        "class_weighting": as_fitted(run, "class_weights"),
         "modality": "audio" if recipe["features"] else "metadata",
         "sample_rate": 16000,
         "device": run["compute"]["device"],
@@ -148,6 +148,13 @@ def features_of(run: Mapping[str, Any]) -> str:
     """What a board calls the features of a run: those of a checkpoint by its name and layers."""
     features = run["model"]["recipe"]["features"]
     return run.get("features", {}).get("label") or (features["kind"] if features else "none")
+
+
+def as_fitted(run: Mapping[str, Any], name: str) -> object:
+    """A field of the recipe as the folds' final fits had it; "tuned" where the folds chose different values."""
+    published = run["model"]["recipe"][name]
+    values = [fold.get("choice", {}).get(name, published) for fold in run["frozen"]] or [published]
+    return values[0] if all(value == values[0] for value in values) else "tuned"
 
 
 def provenance(run: Mapping[str, Any], folder: Path) -> Row:

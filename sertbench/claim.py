@@ -55,7 +55,8 @@ class SplitRule:
     `random`: a share `train` of the utterances trains, a share `validation` validates, the rest is tested; drawn anew
     for each seed. `kfold`: `folds` random folds, drawn anew for each seed. `protocol`: one of the corpus's own.
     `table`: a CSV file beside the claim with the columns utterance, fold, role; of its training part, the share
-    `validation` validates. A split without a validation part validates on its test part, as its paper did.
+    `validation` validates, if the table names no validation part itself. A split without a validation part validates on
+    its test part, as its paper did.
     """
 
     name: str

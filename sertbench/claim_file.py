@@ -128,7 +128,7 @@ def check_split(split: SplitRule, where: str) -> None:
         raise ClaimError(f"{where}: split {split.name!r}: folds = {split.folds} is not accepted: expected 2 or more")
     if not split.by:
         raise ClaimError(f"{where}: split {split.name!r}: by is empty: name one of {', '.join(SCORES)}")
-    if split.epoch == "best on validation" and split.rule in ("random", "table", "kfold") and not split.validation:
+    if split.epoch == "best on validation" and split.rule in ("random", "kfold") and not split.validation:
         raise ClaimError(f"{where}: split {split.name!r}: best on validation needs a share of `validation`")
 
 

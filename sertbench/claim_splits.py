@@ -38,7 +38,9 @@ def split(rule: SplitRule, seed: int, utterances: Sequence[Utterance], corpus: C
     elif rule.rule == "protocol":
         return from_protocol(rule, utterances, corpus)
     else:
-        folds = [drawn(fold, rule.validation, seed) for fold in read_table(folder / rule.table, ids)]
+        given = read_table(folder / rule.table, ids)
+        refuse_validation(rule, given, folder / rule.table)
+        folds = [drawn(fold, rule.validation, seed) for fold in given]
         name = f"{rule.table}, validation {rule.validation:g}, seed {seed if rule.validation else '-'}"
     for fold in folds:
         if empty := [role for role in ROLES if not fold.part(role)]:
@@ -132,6 +134,22 @@ def read_table(path: Path, ids: Sequence[str]) -> list[Fold]:
         said += [f"{len(absent)} of the corpus are not in the table: {few(absent)}"] if absent else []
         raise ClaimError(f"{path}: {'; '.join(said)}. The label set, subset and corpus must be the table's own")
     return [complete(name, part, len(ids)) for name, part in sorted(parts.items())]
+
+
+def refuse_validation(rule: SplitRule, folds: Sequence[Fold], path: Path) -> None:
+    """ClaimError unless each fold that needs a validation part has one, either the table's own or a drawn share."""
+    own = [fold.name for fold in folds if fold.val != fold.test]
+    if own and rule.validation:
+        raise ClaimError(
+            f"{path} names utterances that validate in fold {few(own)}, and split {rule.name!r} would draw others: "
+            f"leave out validation = {rule.validation:g}, or those rows"
+        )
+    lacking = [fold.name for fold in folds if fold.val == fold.test]
+    if lacking and not rule.validation and rule.epoch == "best on validation":
+        raise ClaimError(
+            f"{path}: fold {few(lacking)} has no utterance that validates, and the epoch of split {rule.name!r} is the "
+            "best on validation. Name them in the table, or give a share of `validation`"
+        )
 
 
 def complete(name: str, part: Mapping[str, Sequence[int]], n: int) -> Fold:

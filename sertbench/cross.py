@@ -7,11 +7,11 @@ gate, features, tuning on the validation part, frozen fits, one reading of the s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sertbench import benchmark, cross_board, executors, plugins
+from sertbench import benchmark, cross_board, executors, exposure, plugins
 from sertbench import config as configs
 from sertbench import corpus as corpora
 from sertbench import plan as plans
@@ -165,7 +165,11 @@ def planned(
     )  # fmt: skip
     bundles = Path(asked.run.runs) / CROSSED
     model = plugins.load_model(asked.run.model)
-    return plans.assemble(config, model, corpus, label_set, manifest, protocol, bundles, display, sections=sections)
+    plan = plans.assemble(config, model, corpus, label_set, manifest, protocol, bundles, display, sections=sections)
+    heard = {name: exposure.judge(plan.recipe.features, name) for name in names[1]}  # of a union nobody says anything
+    cross = {**sections["cross"], "exposure": {name: [seen.status, seen.unranked] for name, seen in heard.items()}}
+    worst = next((seen for seen in heard.values() if seen.unranked), heard[names[1][0]])
+    return replace(plan, sections={**sections, "cross": cross}, exposure=worst)
 
 
 def finished(job: Job, display: Display) -> list[Row]:

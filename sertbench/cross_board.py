@@ -50,6 +50,7 @@ def rows_of(run: Mapping[str, Any], folder: Path) -> list[Row]:
     reasons = ["cross-corpus"] + [f"incomplete: {failed} fits failed"] * bool(failed)
     found = []
     for test in cross["test"]:
+        exposure, exposed = cross.get("exposure", {}).get(test, ("", ""))  # older bundles do not say
         mine = frame if within else frame[frame["utterance"].map(corpus_of) == test]
         scores = figures(Predictions(mine, tuple(corpus["classes"])))
         present = mine["target"].nunique()
@@ -71,7 +72,7 @@ def rows_of(run: Mapping[str, Any], folder: Path) -> list[Row]:
                 "label_mapping": mapping_text(cross["mapping"]),
                 "board": "cross",
                 "ranked": False,
-                "unranked_reason": "; ".join(reasons),
+                "unranked_reason": "; ".join([*reasons, *filter(None, [exposed])]),
                 "hpo_trials": config["trials"],
                 "max_epochs": recipe["epochs"],
                 "selection_on": "other speakers of the training corpora",
@@ -80,12 +81,12 @@ def rows_of(run: Mapping[str, Any], folder: Path) -> list[Row]:
                 "synthetic": corpus["synthetic"],
                 "window_seconds": recipe["window"],
                 "hop_seconds": recipe["hop"],
-                "norm": recipe["normalise"],
+                "norm": board_rows.as_fitted(run, "normalise"),
                 "device": run["compute"]["device"],
                 "precision": run["compute"]["precision"],
                 "n_params": model["n_parameters"],
                 "features_licence": run.get("features", {}).get("licence", ""),
-                "exposure": run.get("features", {}).get("exposure", ""),
+                "exposure": exposure,
                 **board_rows.provenance(run, folder),
                 "row_id": f"{run['row_id']}-{test}",
             }
@@ -116,7 +117,9 @@ def add(boards: Path, rows: Sequence[Row]) -> Path:
     try:
         boards.mkdir(parents=True, exist_ok=True)
         with board_files.locked(path):
-            new = {key_of(row, KEY): row for row in [*board_files.read(path, KEY), *rows]}
+            again = {row["row_id"] for row in rows}
+            old = (row for row in board_files.read(path, KEY) if row["row_id"] not in again)
+            new = {key_of(row, KEY): row for row in [*old, *rows]}
             board_files.write(path, ordered(list(new.values())), COLUMNS)
     except OSError as error:
         raise StorageError(

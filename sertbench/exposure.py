@@ -8,8 +8,8 @@ who said so. What nobody says is not assumed: a row is ranked only if the corpus
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -64,24 +64,30 @@ def judge(features: Features | None, corpus: str) -> Exposure:
             "unknown",
             f"{features.checkpoint} is not in the ledger; a file {FILE} in its folder can say (see docs/encoders.md)",
         )
-    heard, taught = entry.get("corpora", []), entry.get("labelled", [])
-    if corpus in (*heard, *taught):
-        how = "with its labels" if corpus in taught else "without labels"
+    heard, taught, possible = (
+        {alike(name): name for name in entry.get(key, [])} for key in ("corpora", "labelled", "possible")
+    )
+    if spellings(corpus) & {*heard, *taught}:
+        how = "with its labels" if spellings(corpus) & taught.keys() else "without labels"
         return Exposure(
             "exposed", f"{features.checkpoint} was trained on {corpus}, {how} ({entry['source']})", declared
         )
-    if corpus in entry.get("possible", []):
+    if spellings(corpus) & possible.keys():
         return Exposure("possible", f"{features.checkpoint}: {entry['source']}", declared)
     if entry.get("undisclosed"):
         return Exposure("undisclosed", f"{features.checkpoint}: {entry['undisclosed']} ({entry['source']})", declared)
-    known = ", ".join([*heard, *taught]) or "no corpus"
+    known = ", ".join([*heard.values(), *taught.values()]) or "no corpus"
     return Exposure("none", f"{features.checkpoint} was trained on {known} ({entry['source']})", declared)
 
 
-def worst(features: Features | None, corpora: Sequence[str]) -> Exposure:
-    """The exposure to the corpus, of those that are tested, of which it is the worst."""
-    order = ("exposed", "possible", "undisclosed", "unknown", "none", "")
-    return min((judge(features, corpus) for corpus in corpora), key=lambda found: order.index(found.status))
+def alike(name: str) -> str:
+    """What is left of a corpus's name when it is spelt in another way: MSP-Podcast is msp_podcast."""
+    return re.sub(r"[\W_]", "", name).lower()
+
+
+def spellings(corpus: str) -> set[str]:
+    """The names that stand for a corpus; a table of the user's own (csv-NAME) is also csv, as it is listed."""
+    return {alike(corpus), *(["csv"] if corpus.startswith("csv-") else [])}
 
 
 def entry_of(features: Pretrained) -> tuple[dict[str, Any] | None, bool]:
@@ -99,6 +105,11 @@ def entry_of(features: Pretrained) -> tuple[dict[str, Any] | None, bool]:
     return checked(entry, str(path)), True
 
 
+def all_names(values: list[Any]) -> bool:
+    """Whether a list holds names alone."""
+    return all(isinstance(value, str) and value.strip() for value in values)
+
+
 @cache
 def ledger() -> dict[str, dict[str, Any]]:
     """All entries by hub id."""
@@ -109,7 +120,11 @@ def ledger() -> dict[str, dict[str, Any]]:
 
 def checked(entry: dict[str, Any], place: str) -> dict[str, Any]:
     """A declaration with what it refers to filled in. ConfigError if it is not one."""
-    wrong = [key for key, value in entry.items() if not isinstance(value, KEYS.get(key, ()))]
+    wrong = [
+        key
+        for key, value in entry.items()
+        if not isinstance(value, KEYS.get(key, ())) or (isinstance(value, list) and not all_names(value))
+    ]
     if wrong:
         raise ConfigError(f"{place}: {', '.join(wrong)} is not accepted. Keys: {', '.join(KEYS)}")
     if "same_as" in entry:

@@ -38,7 +38,7 @@ class Overlap:
 class SplitFlags:
     """What a split is, derived from its folds. "Independent": the test part shares no value with the other two.
 
-    A corpus that does not know the value for all test utterances is not shown to be independent: False.
+    A corpus that does not know the value of every utterance of a fold is not shown to be independent: False.
     """
 
     speaker_independent: bool
@@ -111,7 +111,8 @@ def flags(manifest: Manifest, split: Split) -> SplitFlags:
         return any(_values(values, f.part(one)) & _values(values, f.part(other)) for f in split.folds)
 
     def independent(key: str) -> bool:
-        known = all(getattr(manifest.utterances[i], key) is not None for f in split.folds for i in f.test)
+        used = {i for f in split.folds for role in ROLES for i in f.part(role)}
+        known = all(getattr(manifest.utterances[i], key) is not None for i in used)
         return known and not shared(key, "train", "test") and not shared(key, "val", "test")
 
     return SplitFlags(
@@ -135,7 +136,7 @@ def flag_in_words(name: str, on: bool, table: Sequence[Mapping[str, Any]]) -> st
     if not found:
         return f"not known: the corpus names no {key}s"
     if name.endswith("_independent") and not any(o["shared"] for o in found if "test" in o["roles"]):
-        return f"not known: not every test utterance has a {key}"
+        return f"not known: not every utterance has a {key}"
     return "no"
 
 
@@ -164,6 +165,9 @@ def _check_folds(manifest: Manifest, split: Split) -> None:
         )
     if not split.folds:
         raise ProtocolError(f"{name} has no folds.")
+    named = Counter(fold.name for fold in split.folds)
+    if same := [fold for fold, n in named.items() if n > 1]:  # fits, studies and scores are told apart by these names
+        raise ProtocolError(f"{name} has several folds that are called {few(same)}. Give each a name of its own.")
     for fold in split.folds:
         for role in ROLES:
             part = fold.part(role)

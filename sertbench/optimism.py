@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from sertbench.crossval import collect, cross_validate
+from sertbench.errors import ConfigError
 from sertbench.executors import Runner, ended_with
 from sertbench.fits import predict_every_epoch
 from sertbench.fold_tasks import features, fit_task, prediction_task
@@ -32,6 +33,7 @@ from sertbench.scores import score
 
 def measure(plan: Plan, run: Mapping[str, Any], runner: Runner, display: Display) -> dict[str, float]:
     """The figures of the meter in percent; `run` is the finished honest run. Costs about three runs without tuning."""
+    refuse_other_code(plan, run)
     display = display.aside()
     choices: list[Choice] = [dict(frozen["choice"]) for frozen in run["frozen"]]
     display.say(f"optimism meter: {RANDOM10.n_folds} random folds")
@@ -44,6 +46,24 @@ def measure(plan: Plan, run: Mapping[str, Any], runner: Runner, display: Display
         display.say("optimism meter: the best epoch on the test part")
         found |= best_test_epoch(plan, run, runner, display)
     return found
+
+
+def refuse_other_code(plan: Plan, run: Mapping[str, Any]) -> None:
+    """ConfigError when the run's fits are not those that the code and libraries of now would make.
+
+    What two versions score is no measure of a cheat, and the kept epochs are those of the other version.
+    """
+    for fold, frozen in zip(plan.split.folds, run["frozen"], strict=True):
+        for seed, identity in frozen["fits"].items():
+            fit = fit_task(plan, fold, None, dict(frozen["choice"]), int(seed))
+            if plan.protocol.refit:
+                fit = replace(fit, refit_epochs=frozen["epochs"][seed])
+            if fit.identity() != identity:
+                raise ConfigError(
+                    f"--optimism: {plan.folder.name} was fitted by another version of sertbench, torch or scikit-learn "
+                    f"than the one that is installed, so the two cannot be compared. Delete {plan.folder / 'run.json'} "
+                    "and type the same command again: the run is made anew, and then measured"
+                )
 
 
 def pooled_uar(plan: Plan, runner: Runner, display: Display, choices: list[Choice]) -> float:

@@ -165,7 +165,7 @@ def assemble(
     return Plan(
         config, model, corpus, name, label_set, manifest, protocol, split, overlaps, leaky,
         recipe, base_choice, compute, workers, row_id, folder, excluded, sections or {},
-        exposure.worst(recipe.features, (sections or {}).get("cross", {}).get("test", [name])),
+        exposure.judge(recipe.features, name),
     )  # fmt: skip
 
 

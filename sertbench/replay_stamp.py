@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sertbench import gate
+from sertbench.model import Estimator
+from sertbench.protocols import ROLES
 from sertbench.replay_plan import Setting
 
 
@@ -13,15 +15,21 @@ def dishonest(setting: Setting) -> list[str]:
     manifest, split, rule = setting.plan.manifest, setting.plan.split, setting.rule
     found = []
     speakers = [u.speaker for u in manifest.utterances]
-    tested = shared = 0
+    tested = shared = judged = 0
     for fold in split.folds:
-        test, train = {speakers[i] for i in fold.test}, {speakers[i] for i in fold.train}
-        tested, shared = tested + len(test), shared + len(test & train)
+        train, val, test = ({speakers[i] for i in fold.part(role)} for role in ROLES)
+        tested, shared, judged = tested + len(test), shared + len(test & train), judged + len(test & val)
     if shared:
         found.append(f"{100 * shared / tested:.0f} % of the test speakers are in training")
     if rule.epoch == "best on test":
         found.append("the epoch is chosen on the test part")
     flags = gate.flags(manifest, split)
+    cls = setting.plan.model.cls
+    chooses = issubclass(cls, Estimator) and not cls.diagnostic
+    if chooses and flags.val_is_test and rule.epoch != "best on test":
+        found.append("the model chooses among its own candidates on the test part")
+    if rule.epoch == "best on validation" and judged and not shared:
+        found.append(f"the epoch is chosen on {100 * judged / tested:.0f} % of the test speakers")
     if rule.epoch == "best on validation" and flags.val_speaker_overlap and not shared:
         found.append("validation shares speakers with training")
     if setting.dropped:

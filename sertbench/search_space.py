@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from dataclasses import fields
 
 import optuna
@@ -10,6 +11,11 @@ import optuna
 from sertbench.errors import PluginError, few
 from sertbench.model import Choice, Model, hyperparameters
 from sertbench.plugin_import import RAISES, said
+
+SETTLED = {  # fields of a recipe that hold for the whole run, and why no trial can have its own
+    **dict.fromkeys(("features", "window", "hop"), "features are cut and computed once per run, for all trials"),
+    "epochs": "every trial has the same budget, the recipe's or that of --epochs, and stops early by `patience`",
+}
 
 
 def draw(cls: Model, trial: optuna.trial.BaseTrial) -> Choice:
@@ -20,7 +26,33 @@ def draw(cls: Model, trial: optuna.trial.BaseTrial) -> Choice:
         raise PluginError(f"{cls.__name__}.search_space fails: {said(error)}") from error
     if not isinstance(choice, dict):
         raise PluginError(f"{cls.__name__}.search_space gives {choice!r}: return a dict, {{}} for nothing to tune")
+    refuse_settled(cls, choice)
+    refuse_unwritable(cls, choice)
     return choice
+
+
+def refuse_settled(cls: Model, choice: Choice) -> None:
+    """PluginError for a choice that names what a run settles for all its trials."""
+    for name in choice:
+        if name in SETTLED:
+            raise PluginError(
+                f"{cls.__name__}.search_space names {name!r}, which cannot be tuned: {SETTLED[name]}. Leave it out, "
+                "and compare recipes that differ in it as models of their own"
+            )
+
+
+def refuse_unwritable(cls: Model, choice: Choice) -> None:
+    """PluginError for a choice that run.json would give back as another one: whatever predicts later reads it there."""
+    for name, value in choice.items():
+        try:
+            same = json.loads(json.dumps(value)) == value
+        except (TypeError, ValueError):
+            same = False
+        if not same:
+            raise PluginError(
+                f"{cls.__name__}.search_space gives {name} = {value!r} ({type(value).__name__}), which a run cannot "
+                "note down. Give numbers, strings, True, False, None or lists of them, and make the rest in __init__"
+            )
 
 
 def published(cls: Model) -> Choice:

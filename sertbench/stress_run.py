@@ -23,7 +23,10 @@ from sertbench.stress_cell import StressTask
 from sertbench.stress_kinds import CLEAN
 from sertbench.tasks import FitTask, blinded
 
-ANEW = "Run `sertbench run --config {}` with what is installed now, and stress that run"
+ANEW = (
+    "Run `sertbench run --config {0}/config.toml` with what is installed now (if that says that everything is done "
+    "already, delete {0}/run.json first), and stress that run"
+)
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,7 @@ def versions(folder: Path) -> str:
 
 def anew(folder: Path) -> str:
     """What to type for the same run with what is at hand."""
-    return ANEW.format(folder / "config.toml")
+    return ANEW.format(folder)
 
 
 def refuse_changed(opened: OpenRun, clean: Predictions) -> None:

@@ -14,10 +14,15 @@ if TYPE_CHECKING:
     from optuna import Study
 
 MARK = "sertbench:batches"  # an attribute of the study, written after each whole batch
+MADE_BY = "sertbench:made-by"  # what told its scores
 
 
-def open_study(path: Path, name: str) -> Study:
-    """The study of a journal: begun, or as a killed run left it."""
+def open_study(path: Path, name: str, made_by: str) -> Study:
+    """The study of a journal: begun, or as a killed run left it.
+
+    `made_by` names all that can change the scores but for what is tuned. A journal of something else is put aside: its
+    scores are of fits that would not be made any more.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     cut_back(path)
 
@@ -31,10 +36,16 @@ def open_study(path: Path, name: str) -> Study:
         )
 
     try:
-        return study()
+        found = study()
+        aside = "" if not found.trials or found.user_attrs.get(MADE_BY) == made_by else ".outdated"
     except (ValueError, KeyError, TypeError):  # damaged; what its trials came to lies with the fits
-        path.replace(path.with_suffix(".damaged"))
-        return study()
+        aside = ".damaged"
+    if aside:
+        path.replace(path.with_suffix(aside))
+        found = study()
+    if not found.trials:
+        found.set_user_attr(MADE_BY, made_by)
+    return found
 
 
 def cut_back(path: Path) -> None:

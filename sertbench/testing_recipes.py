@@ -24,6 +24,7 @@ from sertbench.feature_spec import (
     pooled,
 )
 from sertbench.model import Choice, Model, Recipe, hyperparameters
+from sertbench.search_space import refuse_settled, refuse_unwritable
 
 # field -> (may it have this value?, what it must be)
 RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -178,6 +179,8 @@ def check_choice(cls: Model, trial: optuna.Trial, choice: Choice) -> None:
     """A choice names recipe fields and constructor arguments, within bounds that hold the published value."""
     if not isinstance(choice, dict):
         raise PluginError(f"search_space returned {choice!r}: return a dict of what to change, {{}} for nothing")
+    refuse_settled(cls, choice)
+    refuse_unwritable(cls, choice)
     recipe_fields, arguments = {f.name for f in fields(Recipe)}, hyperparameters(cls)
     for name in choice:
         if name not in recipe_fields and name not in arguments:

@@ -211,6 +211,35 @@ def test_tuning_is_nested_and_its_study_is_kept(place: Path) -> None:
     assert pd.read_csv(place / "leaderboards" / "tones.csv")["hpo_scope"].tolist() == ["perfold"]
 
 
+def test_a_study_is_of_the_code_that_makes_the_fits(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("--trials", "1", "--seeds", "1") == 0
+    bundle = bundle_of(place)
+    (bundle / "run.json").unlink()  # as if it had been stopped before its end
+    monkeypatch.setattr("sertbench.tasks.FEATURES_VERSION", -1)  # of another version of sertbench
+    assert run("--trials", "1", "--seeds", "1") == 0
+    assert bundle_of(place) == bundle
+    assert len(list((bundle / "studies").glob("*.outdated"))) == 4
+    (bundle / "run.json").unlink()
+    assert run("--trials", "1", "--seeds", "1") == 0
+    written = json.loads((bundle / "run.json").read_text())
+    assert [t["trials"][0]["val_uar"] for t in written["tuning"]] == [f["val_uar"] for f in written["fits"]]
+
+
+def test_the_row_counts_the_parameters_of_what_was_chosen(place: Path) -> None:
+    slow = (
+        MODEL.replace("learning_rate=0.05", "learning_rate=1e-9")
+        .replace("0.01, 0.1", "1e-9, 0.1")
+        .replace("width=8", "width=2")
+    )
+    (place / "mean.py").write_text(slow)  # the published rate learns nothing
+    assert run("--trials", "4", "--seeds", "1") == 0
+    frozen = json.loads((bundle_of(place) / "run.json").read_text())["frozen"]
+    (row,) = pd.read_csv(place / "leaderboards" / "tones.csv").to_dict("records")
+    widths = [fold["choice"]["width"] for fold in frozen]
+    assert max(widths) > 2
+    assert row["n_params"] == max(16 * w + w + 2 * w + 2 for w in widths)
+
+
 def test_finished_fits_are_not_run_again_by_a_run_with_more_seeds(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -325,6 +354,16 @@ def test_the_optimism_meter_stands_beside_the_honest_score_and_changes_nothing(p
     assert row["optimism_test_epoch"] == pytest.approx(row["uar_foldmean"] + row["oracle_gap"], abs=0.02)
     assert {"optimism_random_split", "optimism_speaker_norm"} <= set(row)
     assert main(["verify", "leaderboards/tones.csv"]) == 0
+
+
+def test_the_optimism_meter_compares_no_two_versions(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--seeds", "1", "--protocol", "speaker4-refit") == 0
+    monkeypatch.setattr("sertbench.tasks.FEATURES_VERSION", -1)  # of another version of sertbench
+    assert run("--seeds", "1", "--protocol", "speaker4-refit", "--optimism") == 2
+    assert "was fitted by another version" in capsys.readouterr().err
+    assert "optimism" not in json.loads((bundle_of(place) / "run.json").read_text())
 
 
 # Each case: what is broken, the flags, and what the message must say.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,9 +13,10 @@ import tomli_w
 
 from sertbench import claim, claim_file, claim_splits, plugins
 from sertbench.claim import SplitRule
-from sertbench.corpus import Utterance
+from sertbench.corpus import Manifest, Utterance
 from sertbench.errors import ClaimError
 from sertbench.protocols import Split
+from sertbench.replay_stamp import dishonest
 
 GOOD = """
 title = "A claim"
@@ -244,6 +247,48 @@ def test_a_table_of_test_parts_trains_on_the_others_and_draws_its_validation_par
         assert (len(fold.train), len(fold.val), len(fold.test)) == (8, 2, 10)
         assert sorted(fold.train + fold.val + fold.test) == list(range(20))
     assert a.folds[0].val != b.folds[0].val
+
+
+OWN = [f"u{i:03},0,{role}" for i, role in enumerate(("test", "test", "val", "val", "train", "train", "train", "train"))]
+
+
+def test_a_table_that_names_its_validation_part_keeps_it(tmp_path):
+    given = replace(table(tmp_path, OWN), validation=0.0, epoch="best on validation")
+    (fold,) = split(given, 1, 8, tmp_path).folds
+    assert (fold.train, fold.val, fold.test) == ((4, 5, 6, 7), (2, 3), (0, 1))
+
+    with pytest.raises(ClaimError, match=r"validate in fold 0, and split .* would draw others"):
+        split(replace(given, validation=0.25), 1, 8, tmp_path)
+
+
+def test_the_best_epoch_on_validation_needs_a_validation_part_in_each_fold_of_a_table(tmp_path):
+    rows = [*OWN, "u002,1,test", "u000,1,train"]
+    given = replace(table(tmp_path, rows), validation=0.0)
+    assert split(replace(given, epoch="last"), 1, 8, tmp_path).folds[1].val == (2,)
+    with pytest.raises(ClaimError, match="fold 1 has no utterance that validates"):
+        split(replace(given, epoch="best on validation"), 1, 8, tmp_path)
+
+
+def test_an_epoch_that_is_chosen_on_the_test_speakers_is_told(tmp_path):
+    """Neither training nor the test utterances show it: the speakers of the table's validation part are tested."""
+    given = replace(table(tmp_path, OWN), validation=0.0, epoch="best on validation")
+    people = tuple(Utterance(f"u{i:03}", Path("x.wav"), "a", "abccddee"[i]) for i in range(8))
+    shared = tuple(replace(u, speaker="a") if u.id == "u002" else u for u in people)
+    for utterances, told in ((people, []), (shared, ["the epoch is chosen on 50 % of the test speakers"])):
+        data = Manifest("c", "l", "all", ("a",), utterances, (0,) * 8, ("0",) * 8, (1.0,) * 8)
+        made = SimpleNamespace(manifest=data, split=split(given, 1, 8, tmp_path), model=plugins.load_model("svm"))
+        assert dishonest(SimpleNamespace(plan=made, rule=given, dropped=(), n_before=8)) == told
+
+
+@pytest.mark.parametrize(("model", "told"), [("svm", True), ("cnn", False)])
+def test_an_estimator_that_validates_on_the_test_part_is_told_whatever_the_epoch(model, told):
+    """A network's last epoch looks at no validation part; a support vector machine takes the C that is best there."""
+    people = tuple(Utterance(f"u{i:03}", Path("x.wav"), "a", f"s{i}") for i in range(8))
+    data = Manifest("c", "l", "all", ("a",), people, (0,) * 8, ("0",) * 8, (1.0,) * 8)
+    given = rule("kfold", folds=2)
+    made = SimpleNamespace(manifest=data, split=split(given, 1, 8), model=plugins.load_model(model))
+    said = dishonest(SimpleNamespace(plan=made, rule=given, dropped=(), n_before=8))
+    assert said == ["the model chooses among its own candidates on the test part"] * told
 
 
 TEST = [f"u{i:03},0,test" for i in range(4)] + [f"u{i:03},0,train" for i in range(4, 8)]

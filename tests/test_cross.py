@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from sertbench import board_files, cross, cross_board, cross_corpus, exposure, plugins, verify
+from sertbench import board_files, cross, cross_board, cross_corpus, plugins, verify
 from sertbench.bundles import Bundles
 from sertbench.cli import main
 from sertbench.corpus import LabelSet, Manifest, Utterance
@@ -294,27 +295,12 @@ def test_the_test_corpus_had_no_part_in_any_choice(here: Path) -> None:
             assert run["frozen"][0]["frozen_at"] <= run["test_reads"][0]["read_at"]
 
 
-def test_rows_of_two_checkpoints_are_two_rows_that_say_what_each_has_heard(tmp_path: Path, made_bundle) -> None:
-    said = {"one": {"label_set": "all", "classes": {"angry": ["anger"]}, "left_out": []}}
-    about = {"kind": "within", "train": ["one"], "test": ["one"], "mapping": said}
-    for draw, (name, heard) in enumerate((("ssl:a/base", "none"), ("ssl:b/base", "exposed"))):
-        features = {"label": name, "exposure": heard}
-        made_bundle(
-            tmp_path / "runs/cross", "superb", "one", 0.7, draw, folder=f"c{draw}", cross=about, kind="cross",
-            features=features,
-        )  # fmt: skip
-    cross_board.rebuild(tmp_path, Bundles.of(tmp_path / "runs", tmp_path))
-    found = rows(tmp_path / "cross.csv")
-    assert [(r["features"], r["exposure"]) for r in found] == [("ssl:a/base", "none"), ("ssl:b/base", "exposed")]
-
-
-def test_exposure_is_judged_by_the_corpora_that_are_tested_not_by_the_name_of_all(
-    here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(exposure, "judge", lambda _, corpus: asked.append(corpus) or exposure.NO_CHECKPOINT)
-    assert main(["cross", "--train", "one.py", "--test", "two.py", *DATA, *COMMON, "--dry-run"]) == 0
-    assert asked == ["two"]
+def test_the_time_of_a_prediction_is_told_beside_what_was_predicted(here: Path) -> None:
+    """Of the union of both corpora, 12 utterances of 0.6 s train and validate: nobody predicted them."""
+    (folder,) = (p for p in (here / "runs" / "cross").glob("one+two-*") if "one-to-two" in p.name)
+    run = json.loads((folder / "run.json").read_text())
+    (kept,) = (here / "runs" / "fits" / run["frozen"][0]["fits"]["0"]).glob("test-*.npz")
+    assert run["timing"]["predict_rtf"] == round(float(np.load(kept)["seconds"]) / (12 * 0.6), 6)
 
 
 def test_every_cell_can_be_verified_and_an_edited_one_is_named(here: Path, tmp_path: Path) -> None:
@@ -363,3 +349,23 @@ def test_a_cross_corpus_run_predicts(here: Path, tmp_path: Path, capsys: pytest.
     shutil.copytree(folder, alone)
     assert main(["predict", str(alone), "one/a_joy_0.wav"]) == 2
     assert "To train them, the same `sertbench cross` again" in capsys.readouterr().err
+
+
+def test_each_checkpoint_has_a_row_that_says_whether_it_heard_the_test_corpus(
+    here: Path, tmp_path: Path, tiny_checkpoint: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    board = ("--runs", str(tmp_path / "runs"), "--leaderboards", str(tmp_path))
+    common = ("--train", "one.py", "--test", "two.py", *DATA, "--model", "svm", *COMMON[2:], *board)
+    for family, heard in (("wav2vec2", "two"), ("hubert", "one"), ("wav2vec2", "two")):
+        folder = shutil.copytree(tiny_checkpoint(family), tmp_path / family, dirs_exist_ok=True)
+        (folder / "exposure.toml").write_text(f'corpora = ["{heard}"]\nsource = "our own training"')
+        assert main(["cross", *common, "--features", f"ssl:{folder}"]) == 0
+    board = rows(tmp_path / "cross.csv")
+    found = {row["features"].partition("@")[0]: (row["exposure"], row["unranked_reason"]) for row in board}
+    assert found == {
+        "ssl:wav2vec2": ("exposed", "cross-corpus; pre-training exposure: the checkpoint was trained on this corpus"),
+        "ssl:hubert": ("none", "cross-corpus"),
+    }
+    assert len(rows(tmp_path / "cross.csv")) == 2
+    assert "exposed (declared): wav2vec2 was trained on two" in " ".join(capsys.readouterr().out.split())
+    assert verify.verify_table(tmp_path / "cross.csv", tmp_path / "runs") == ([], [])

@@ -106,6 +106,11 @@ def test_the_name_of_a_folder_proves_nothing(tiny_checkpoint, tmp_path):
         ('corpora = ["emodb"]\nsource = "our training"', "emodb", "exposed (declared)"),
         ('corpora = []\nlabelled = ["emodb"]\nsource = "our training"', "emodb", "exposed (declared)"),
         ('corpora = []\npossible = ["meld"]\nsource = "podcasts"', "meld", "possible (declared)"),
+        ('corpora = ["IEMOCAP"]\nsource = "our training"', "iemocap", "exposed (declared)"),
+        ('corpora = []\nlabelled = ["MSP-Podcast"]\nsource = "our training"', "msp_podcast", "exposed (declared)"),
+        ('corpora = ["csv"]\nsource = "our training"', "csv-calls", "exposed (declared)"),
+        ('corpora = ["csv-calls"]\nsource = "our training"', "csv-calls", "exposed (declared)"),
+        ('corpora = ["csv-calls"]\nsource = "our training"', "csv-others", "none (declared)"),
     ],
 )
 def test_the_owner_of_a_checkpoint_may_declare_what_it_heard(declared, text, corpus, cell):
@@ -120,6 +125,8 @@ def test_the_owner_of_a_checkpoint_may_declare_what_it_heard(declared, text, cor
         ("corpora = []", "say what the checkpoint was trained on and where that is written"),
         ('same_as = "mine/own"', "not in the ledger"),
         ('trained = ["x"]', "trained is not accepted"),
+        ('corpora = [1]\nsource = "x"', "corpora is not accepted"),
+        ('corpora = []\nlabelled = [""]\nsource = "x"', "labelled is not accepted"),
     ],
 )
 def test_a_declaration_that_says_nothing_is_refused(declared, text, said):

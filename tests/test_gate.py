@@ -226,3 +226,18 @@ def test_flags_come_from_the_folds() -> None:
 def test_what_the_corpus_does_not_know_is_not_called_independent() -> None:
     data = manifest(**{f"u{n:02d}": {"text": None} for n in range(18)})
     assert gate.flags(data, split_of(data, *three_folds())).text_independent is False
+
+
+@pytest.mark.parametrize("unknown", [0, 8, 12])  # in the fold's test, validation and training part
+def test_one_utterance_of_any_role_that_is_not_known_is_enough_not_to_call_folds_independent(unknown: int) -> None:
+    assert gate.flags(manifest(), split_of(manifest(), three_folds()[0])).text_independent is True
+    data = manifest(**{f"u{unknown:02d}": {"text": None}})
+    assert gate.flags(data, split_of(data, three_folds()[0])).text_independent is False
+
+
+def test_folds_of_one_name_are_refused() -> None:
+    """Fits are known by their fold's name: the second fold would be predicted by what its test part trained."""
+    data = manifest()
+    first, second, third = three_folds()
+    with pytest.raises(ProtocolError, match="several folds that are called 1"):
+        gate.overlaps(data, split_of(data, first, replace(second, name="1"), third), PROMISE)

@@ -386,3 +386,12 @@ def test_identical_predictions_of_two_models_are_named(tmp_path: Path) -> None:
     add(tmp_path, "twin", 0.8, 1)
     found = {row["model"]: row["identical_to"] for row in table(tmp_path)}
     assert found == {"one": "twin", "twin": "one", "other": ""}
+
+
+def test_a_cell_about_training_says_what_the_folds_chose(tmp_path: Path) -> None:
+    run, folder = make_run(tmp_path, "a", 0.8)
+    same = [{**frozen, "choice": {"optimiser": "sgd", "mixup": 0.25}} for frozen in run["frozen"]]
+    row = board_rows.row_of({**run, "frozen": same}, folder)
+    assert (row["optimiser"], row["mixup"], row["norm"]) == ("sgd", 0.25, "none")
+    other = [same[0], *run["frozen"][1:]]
+    assert board_rows.row_of({**run, "frozen": other}, folder)["mixup"] == "tuned"

@@ -57,7 +57,7 @@ def test_what_a_corpus_does_not_know_is_not_a_no() -> None:
 
     assert flag_in_words("session_independent", False, apart) == "not known: the corpus names no sessions"
     assert flag_in_words("val_speaker_overlap", False, shared) == "not known: the corpus names no speakers"
-    assert flag_in_words("speaker_independent", False, apart) == "not known: not every test utterance has a speaker"
+    assert flag_in_words("speaker_independent", False, apart) == "not known: not every utterance has a speaker"
     assert flag_in_words("text_independent", False, shared) == "no"
     assert flag_in_words("speaker_independent", True, apart) == "yes"
     assert flag_in_words("val_speaker_overlap", False, apart) == "no"

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import optuna
 import pytest
 from hypothesis import given, settings
@@ -19,7 +20,8 @@ from optuna.trial import TrialState, create_trial
 from sertbench.errors import PluginError, SertbenchError, TrainingError, WorkerError
 from sertbench.fits import FitRecord, prune_in_hindsight
 from sertbench.model import NeuralModel, Recipe
-from sertbench.search_space import published
+from sertbench.search_space import draw, published
+from sertbench.testing_recipes import check_choice
 from sertbench.training import EpochEnd
 from sertbench.tuning import (
     BATCH,
@@ -170,6 +172,41 @@ def test_a_draw_that_the_plugin_makes_something_else_of_need_not_hold_the_publis
 
 def test_a_published_none_is_the_first_trial(tmp_path):
     assert published(with_kinds(None, "max", default=None))["kind"] is None
+
+
+@pytest.mark.parametrize("name", ["features", "window", "hop", "epochs"])
+def test_what_a_run_settles_for_all_trials_cannot_be_tuned(name):
+    """The features are computed once: a trial with another window would be told as what it was not."""
+
+    class Settles(Net):
+        recipe = Recipe(window=1.0, hop=0.5)
+
+        @classmethod
+        def search_space(cls, trial):
+            return {name: trial.suggest_categorical(name, [1.0, 0.5])}
+
+    trial = optuna.create_study().ask()
+    for refusing in (lambda: draw(Settles, trial), lambda: check_choice(Settles, trial, Settles.search_space(trial))):
+        with pytest.raises(PluginError, match=f"Settles.search_space names '{name}', which cannot be tuned"):
+            refusing()
+
+
+@pytest.mark.parametrize("value", [(3, 5), np.int64(64), {1: 2}, float("nan"), object()])
+def test_a_choice_that_could_not_be_read_back_is_refused(value):
+    """run.json would hold a list, "64" or a repr: what predicts with the fit later would build another model."""
+
+    class Unwritable(Net):
+        @classmethod
+        def search_space(cls, _trial):
+            return {"width": value}
+
+    trial = optuna.create_study().ask()
+    for refusing in (
+        lambda: draw(Unwritable, trial),
+        lambda: check_choice(Unwritable, trial, Unwritable.search_space(trial)),
+    ):
+        with pytest.raises(PluginError, match=r"Unwritable.search_space gives width = .*cannot"):
+            refusing()
 
 
 def test_a_search_space_that_raises_is_one_sentence(tmp_path):
@@ -509,3 +546,18 @@ def test_a_study_that_is_killed_between_two_parameters_of_a_trial_is_the_same_st
             study(tmp_path / "stopped", 9, Scorer())
 
     assert study(tmp_path / "stopped", 9, Scorer()) == expected
+
+
+def test_a_study_does_not_go_on_with_scores_of_other_code(tmp_path):
+    """A run that was stopped, and went on with another version of sertbench, chose by scores of the old one."""
+    journal = tmp_path / "f1.journal"
+    tune(Net, "f1", journal, BATCH, 2, Scorer(), "old")
+    worse = Scorer(score=lambda choice, seed: quality(choice, seed) / 2)
+
+    tuned = tune(Net, "f1", journal, BATCH, 2, worse, "new")
+
+    assert tuned == tune(Net, "f1", tmp_path / "other.journal", BATCH, 2, Scorer(score=worse.score), "new")
+    assert [path.name for path in tmp_path.glob("*.outdated")] == ["f1.outdated"]
+    asked = len(worse.calls)
+    assert tune(Net, "f1", journal, BATCH, 2, worse, "new") == tuned
+    assert len(worse.calls) == asked
