@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from sertbench.bundles import CROSSED, REPLAYS, Bundles
 from sertbench.errors import BundleError
 from sertbench.protocols import table_sha256
 from sertbench.results import Predictions, figures
+
+JUDGED = ("rank", "identical_to")  # cells that follow from a table's other rows, too
 
 
 @dataclass(frozen=True)
@@ -137,12 +140,22 @@ def verify_table(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
             continue
         findings += verify_bundle(folder)
         findings += differing_cells(row, board_rows.row_of(bundle.load_run(folder), folder))
+    findings += doubled(path, rows)
     if not missing and not findings:
-        ranks = {r["row_id"]: text_of(r.get("rank")) for r in leaderboard.ranked(rows, bundles)}
+        ranked = {r["row_id"]: r for r in leaderboard.ranked(rows, bundles)}
         for row in rows:
-            if row["rank"] != ranks[row["row_id"]]:
-                findings.append(Finding(f"{path.name}, {row['model']}", "rank", row["rank"], ranks[row["row_id"]]))
+            for name in JUDGED:
+                published, found = row.get(name, ""), text_of(ranked[row["row_id"]][name])
+                if published != found:
+                    findings.append(Finding(f"{path.name}, {row['model']}", name, published, found))
     return findings, missing
+
+
+def doubled(path: Path, rows: Sequence[Row]) -> Iterator[Finding]:
+    """Rows that stand in a table more than once."""
+    for row_id, times in Counter(row["row_id"] for row in rows).items():
+        if times > 1:
+            yield Finding(path.name, f"the number of rows {row_id}", str(times), "1")
 
 
 def in_words(path: Path) -> str:
@@ -187,6 +200,7 @@ def verify_replication(path: Path, runs: Path) -> tuple[list[Finding], list[str]
                 honest = board_rows.row_of(bundle.load_run(other), other)
             else:
                 missing.append(f"honest {row['model']} ({row['honest_row_id']}): {runs / row['honest_bundle']}")
+                row = {k: v for k, v in row.items() if not k.startswith(("honest_", "optimism_"))}
         findings += differing_cells(row, replication.row_of(bundle.load_run(folder), folder, honest))
     return findings, missing
 
@@ -213,7 +227,11 @@ def verify_cross(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
 
 
 def differing_cells(row: Row, derived: Row) -> Iterator[Finding]:
-    """Cells of a row that are not what its bundle says."""
-    for name, value in derived.items():
-        if row.get(name, "") != text_of(value):
-            yield Finding(f"row {row['row_id']} ({row['model']})", name, row.get(name, ""), text_of(value))
+    """Cells of a row that are not what its bundle says, and filled ones of which it says nothing.
+
+    What follows from the other rows of a table is compared where `derived` has it.
+    """
+    for name in dict.fromkeys([*derived, *row]):
+        published, found = row.get(name, ""), text_of(derived.get(name))
+        if published != found and (name in derived or name not in JUDGED):
+            yield Finding(f"row {row['row_id']} ({row['model']})", name, published, found)

@@ -69,6 +69,28 @@ def test_check_names_the_cell_that_was_edited_and_writes_nothing(folders, capsys
     assert path.read_bytes() == edited
 
 
+@pytest.mark.parametrize("column", ["identical_to", "oracle_gap", "published_ua", "uar_style_improvised", "f1_micro"])
+def test_a_cell_of_which_the_bundle_says_nothing_is_named(folders, capsys, column: str) -> None:
+    runs, boards = folders
+    path = boards / "one.csv"
+    rows = board_files.read(path)
+    rows[0][column] = "99.99"
+    board_files.write(path, rows)
+
+    assert call("leaderboard", runs, boards, "--check") == 1
+    assert f"{column} is '99.99'" in capsys.readouterr().out
+    assert main(["verify", str(path), "--runs", str(runs)]) == 1
+    assert f"{column} is '99.99'" in capsys.readouterr().out
+
+
+def test_verify_names_a_row_that_stands_there_twice(folders, capsys) -> None:
+    runs, boards = folders
+    rows = board_files.read(boards / "one.csv")
+    board_files.write(boards / "one.csv", [*rows, rows[-1]])
+    assert main(["verify", str(boards / "one.csv"), "--runs", str(runs)]) == 1
+    assert f"the number of rows {rows[-1]['row_id']} is '2'" in capsys.readouterr().out
+
+
 def test_check_names_missing_foreign_and_doubled_rows(folders, capsys, made_bundle) -> None:
     runs, boards = folders
     path = boards / "one.csv"
