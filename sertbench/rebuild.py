@@ -8,7 +8,8 @@ from pathlib import Path
 from sertbench import board_files, cross_board, leaderboard, quoted, verify
 from sertbench.board_rows import KEY, Row, gather, key_of, text_of
 from sertbench.bundles import Bundles
-from sertbench.errors import ConfigError, StorageError
+from sertbench.errors import BundleError, ConfigError, StorageError
+from sertbench.findings import differing_cells, doubled, without_bundle
 
 
 def derived(path: Path, rows: list[Row], bundles: Bundles) -> list[Row]:
@@ -45,11 +46,6 @@ def rebuild(folder: Path, runs: Path, corpora: Sequence[str] = ()) -> tuple[list
     return paths + crossed, notes + more
 
 
-def without_bundle(row: Row) -> str:
-    """The sentence for a row whose bundle is missing."""
-    return f"the bundle {row['bundle']} of {row['model']} ({row['row_id']}) is not at hand"
-
-
 def check(folder: Path, runs: Path) -> list[str]:
     """Whatever in the published leaderboards is not what the bundles give, in sentences; empty if all is well."""
     bundles = Bundles.of(runs, folder)
@@ -58,7 +54,12 @@ def check(folder: Path, runs: Path) -> list[str]:
     found = list(gathered.left_out)
     for corpus in names:
         found += differences(folder / f"{corpus}.csv", gathered.rows.get(corpus, []), bundles)
-    return [*found, *cross_board.check(folder, bundles)]
+    for crossed in bundles.crossed:
+        try:
+            found += map(str, verify.verify_bundle(crossed))
+        except BundleError as error:
+            found.append(str(error))
+    return list(dict.fromkeys([*found, *cross_board.check(folder, bundles)]))
 
 
 def differences(path: Path, rows: list[Row], bundles: Bundles) -> Iterator[str]:
@@ -73,8 +74,7 @@ def differences(path: Path, rows: list[Row], bundles: Bundles) -> Iterator[str]:
     old = {r["row_id"]: r for r in published}
     made = derived(path, rows, bundles)
     new = {r["row_id"]: r for r in made}
-    if len(old) < len(published):
-        yield f"{path.name}: a row stands there twice"
+    yield from map(str, doubled(path, published))
     for row in published:
         if row["row_id"] not in new:
             yield f"{path.name}: the row {row['row_id']} ({row['model']}) is not the newest run of its kind"
@@ -84,6 +84,6 @@ def differences(path: Path, rows: list[Row], bundles: Bundles) -> Iterator[str]:
         if row_id not in old:
             yield f"{path.name}: the row {row_id} ({row['model']}) of the bundle {row['bundle']} is missing"
         elif bundles.find(row):
-            yield from map(str, verify.differing_cells(old[row_id], row))
+            yield from map(str, differing_cells(old[row_id], row))
     if not set(old) ^ set(new) and [r["row_id"] for r in published] != [text_of(r["row_id"]) for r in made]:
         yield f"{path.name}: the rows stand in another order"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +12,9 @@ from sertbench import board_files, board_rows, bundle, cross_board, files, leade
 from sertbench.board_rows import Row, text_of
 from sertbench.bundles import CROSSED, REPLAYS, Bundles
 from sertbench.errors import BundleError
+from sertbench.findings import JUDGED, Finding, differing_cells, doubled
 from sertbench.protocols import table_sha256
 from sertbench.results import Predictions, figures
-
-JUDGED = ("rank", "identical_to")  # cells that follow from a table's other rows, too
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that is not as published."""
-
-    where: str  #     bundle or row
-    what: str  #      file, figure or cell
-    published: str
-    found: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what} is {self.published!r}, but should be {self.found!r}"
 
 
 def verify_bundle(folder: Path) -> list[Finding]:
@@ -151,13 +135,6 @@ def verify_table(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
     return findings, missing
 
 
-def doubled(path: Path, rows: Sequence[Row]) -> Iterator[Finding]:
-    """Rows that stand in a table more than once."""
-    for row_id, times in Counter(row["row_id"] for row in rows).items():
-        if times > 1:
-            yield Finding(path.name, f"the number of rows {row_id}", str(times), "1")
-
-
 def in_words(path: Path) -> str:
     """What `verify_table` has looked at when it finds nothing: measured rows, and quoted ones without predictions."""
     rows = board_files.parsed(path)
@@ -211,7 +188,8 @@ def verify_cross(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
     missing: list[str] = []
     derived: dict[str, dict[str, Row]] = {}
     bundles = Bundles.of(runs, path.parent).crossed
-    for row in board_files.read(path, cross_board.KEY):
+    rows = board_files.read(path, cross_board.KEY)
+    for row in rows:
         folder = bundles.find(row)
         if folder is None:
             missing.append(f"{row['model']} ({row['row_id']}): {runs / CROSSED / row['bundle']}")
@@ -223,15 +201,4 @@ def verify_cross(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
             findings.append(Finding(path.name, "row", row["row_id"], "none of this bundle's"))
             continue
         findings += differing_cells(row, derived[folder.name][row["row_id"]])
-    return findings, missing
-
-
-def differing_cells(row: Row, derived: Row) -> Iterator[Finding]:
-    """Cells of a row that are not what its bundle says, and filled ones of which it says nothing.
-
-    What follows from the other rows of a table is compared where `derived` has it.
-    """
-    for name in dict.fromkeys([*derived, *row]):
-        published, found = row.get(name, ""), text_of(derived.get(name))
-        if published != found and (name in derived or name not in JUDGED):
-            yield Finding(f"row {row['row_id']} ({row['model']})", name, published, found)
+    return [*findings, *doubled(path, rows)], missing

@@ -104,7 +104,7 @@ def test_check_names_missing_foreign_and_doubled_rows(folders, capsys, made_bund
 
     said = capsys.readouterr().out
     assert re.search(r"one\.csv: the row \w+ \(strong\) of the bundle \S+ is missing", said)
-    assert "one.csv: a row stands there twice" in said
+    assert re.search(r"one\.csv: the number of rows \w+ is '2'", said)
     assert re.search(r"two\.csv: the bundle \S+ of strong \(\w+\) is not at hand", said)
     assert "three.csv is missing or empty" in said
 
