@@ -16,23 +16,22 @@ from sertbench.results import Predictions
 from sertbench.scores import score
 
 
-def find_bundle(name: str, bundles: Bundles | Own) -> Path:
-    """A bundle by its folder, or among `bundles` by its folder's name, its row id, or its model if that has one run.
+def find_bundle(name: str, *places: Bundles | Own) -> Path:
+    """A bundle by its folder, or in these places by its folder's name, its row id, or its model if that has one run.
 
-    Raises BundleError with the bundles that there are.
+    Of a published run that was made again the newer one counts. Raises BundleError with the bundles that there are.
     """
     if bundle.is_whole(Path(name)):
         return Path(name)
-    there = list(bundles)
-    matches = [p for p in there if name in (p.name, p.name.rpartition("-")[2])]
-    matches = matches or [p for p in there if bundle.load_run(p)["model"]["name"] == name]
+    runs = {p: bundle.readable(p) or {} for place in places for p in place}
+    there = {p.name: p for p in sorted(runs, key=lambda p: str(runs[p].get("date_utc")))}
+    matches = [n for n in there if name in (n, n.rpartition("-")[2])]
+    matches = matches or [n for n, p in there.items() if runs[p].get("model", {}).get("name") == name]
     if len(matches) > 1:
-        raise BundleError(f"{name} has several runs: name one of {few((p.name for p in matches), 20)}")
+        raise BundleError(f"{name} has several runs: name one of {few(sorted(matches), 20)}")
     if not matches:
-        raise BundleError(
-            f"{name} is not a finished run. In {bundles} there are: {few((p.name for p in there), 20) or 'none'}"
-        )
-    return matches[0]
+        raise BundleError(f"{name} is not a finished run. In {places[0]} there are: {few(sorted(there), 20) or 'none'}")
+    return there[matches[0]]
 
 
 def compare(a: Path, b: Path) -> str:

@@ -379,6 +379,16 @@ def test_a_completed_run_takes_the_place_of_its_incomplete_row(copied) -> None:
     assert [(r["n_seeds"], r["unranked_reason"]) for r in rows(path)] == [("2", "cross-corpus")]
 
 
+def test_a_cross_corpus_run_is_published_by_its_name(copied, capsys) -> None:
+    place, options = copied
+    folder = next((place / "runs" / "cross").glob("one+two-*"))
+    run = bundle.load_run(folder)
+    run["model"]["origin"] = "built in"  # a file's folder would not be published
+    bundle.save_run(folder, run)
+    assert main(["publish", folder.name, *options]) == 0
+    assert (place / "leaderboards" / "bundles" / "cross" / folder.name / "run.json").exists()
+
+
 def test_the_same_command_again_takes_what_is_there(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     board = here / "leaderboards" / "cross.csv"
     before = board.read_bytes()

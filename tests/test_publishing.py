@@ -111,6 +111,30 @@ def test_a_run_made_again_has_a_row_of_its_own_bundle(root: Path, made_bundle) -
     assert main(["verify", str(root / "boards" / "one.csv"), "--runs", str(root / "runs")]) == 0
 
 
+def test_a_run_that_was_made_again_is_published_by_its_name(root: Path, made_bundle) -> None:
+    call("publish", root, "--all")
+    for spoilt in ("one-0-*", "toy-*"):
+        shutil.rmtree(next((root / "runs").glob(spoilt)))
+    mine = made_bundle(root / "runs", "strong", "one", 0.85, 0, date="2026-03-01T00:00:00+00:00")
+    assert call("publish", root, mine.name) == 0
+    assert bundle.load_run(root / "boards" / "bundles" / mine.name)["date_utc"].startswith("2026-03")
+    assert call("leaderboard", root, "--check") == 0
+
+
+def test_what_was_measured_after_publishing_is_in_the_row_and_published_by_the_run_s_name(root: Path) -> None:
+    call("publish", root, "--all")
+    shutil.rmtree(next((root / "runs").glob("toy-*")))
+    mine, boards = next((root / "runs").glob("one-0-*")), root / "boards"
+    run = bundle.load_run(mine)
+    bundle.save_run(mine, {**run, "optimism": {"test_epoch": 91.0, "oracle_gap": 1.5}})
+
+    assert Bundles.of(root / "runs", boards).settled(mine) == mine  # what `sertbench run --optimism` makes the row of
+    assert call("publish", root, mine.name) == 0
+    assert [r["oracle_gap"] for r in board_files.read(boards / "one.csv")] == ["1.50", ""]
+    assert bundle.load_run(boards / "bundles" / mine.name)["optimism"]["oracle_gap"] == 1.5
+    assert call("leaderboard", root, "--check") == 0
+
+
 def test_a_damaged_bundle_or_one_with_a_folder_in_it_is_not_published(root: Path, made_bundle, capsys) -> None:
     altered = made_bundle(root / "runs", "altered", "two", 0.5, 8)
     (altered / "predictions.parquet").write_bytes((altered / "split.parquet").read_bytes())

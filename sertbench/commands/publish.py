@@ -30,7 +30,7 @@ def execute(options: argparse.Namespace) -> int:
         there = sorted(p.parent for glob in ("*/run.json", f"{CROSSED}/*/run.json") for p in options.runs.glob(glob))
         chosen = [folder for folder in there if not bundle.load_run(folder)["corpus"]["synthetic"]]
     else:
-        chosen = [comparison.find_bundle(name, bundles) for name in options.run]
+        chosen = [comparison.find_bundle(name, bundles, bundles.crossed) for name in options.run]
     if not chosen:
         raise ConfigError(f"there is no finished run on a real corpus in {options.runs}")
     screen, tables = console(), set()
