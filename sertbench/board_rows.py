@@ -144,6 +144,12 @@ def row_of(run: Mapping[str, Any], folder: Path) -> Row:
     }
 
 
+def row_from(folder: Path) -> Row:
+    """The row of the bundle in a folder. Raises BundleError where it is damaged."""
+    with bundle.reading(folder):
+        return row_of(bundle.load_run(folder), folder)
+
+
 def provenance(run: Mapping[str, Any], folder: Path) -> Row:
     """The cells of any board that say which run, code and data a row is from."""
     environment = run["environment"]
@@ -219,14 +225,11 @@ def gather(bundles: Bundles) -> Gathered:
     left_out = []
     for folder in bundles:
         try:
-            row = row_of(bundle.load_run(folder), folder)
+            row = row_from(folder)
             if not bundle.is_file_name(row["corpus"]):
                 raise BundleError(f"{folder}: {row['corpus']!r} cannot be the name of a corpus")
         except BundleError as error:
             left_out.append(str(error))
-            continue
-        except (KeyError, TypeError, ValueError) as error:
-            left_out.append(f"{folder / 'run.json'} is damaged: {error!r} is missing or of the wrong kind")
             continue
         key = key_of(row, KEY)
         old = newest.get(key)

@@ -137,11 +137,10 @@ def derived(bundles: Bundles) -> tuple[list[Row], list[str]]:
     left_out = []
     for folder in bundles.crossed:
         try:
-            found.append(rows_of(bundle.load_run(folder), folder))
-        except BundleError as error:
+            with bundle.reading(folder):
+                found.append(rows_of(bundle.load_run(folder), folder))
+        except (BundleError, OSError) as error:
             left_out.append(str(error))
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            left_out.append(f"{folder} is damaged: {error!r} is missing or of the wrong kind")
     found.sort(key=lambda rows: [(str(row["date_utc"]), row["row_id"]) for row in rows])
     newest = {key_of(row, KEY): row for rows in found for row in rows}
     return ordered(list(newest.values())), left_out

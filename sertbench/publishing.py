@@ -14,7 +14,7 @@ from typing import Any
 
 import tomli_w
 
-from sertbench import bundle, files, verify
+from sertbench import board_rows, bundle, files, verify
 from sertbench.bundles import Bundles
 from sertbench.errors import BundleError, few
 
@@ -37,6 +37,8 @@ def publish(folder: Path, bundles: Bundles) -> Path:
         )
     if findings := verify.verify_bundle(folder):
         raise BundleError(f"{folder.name} is not what its predictions give: {few(map(str, findings), 3)}")
+    if "cross" not in run:
+        board_rows.row_from(folder)  # a bundle that gives no row stays where it is
     run |= {part: public(run[part]) for part in SPOKEN if part in run}
     if private := list(private_words(run)):
         raise BundleError(f"{folder.name} names folders of this machine: {few(private, 3)}. Rename them, and run again")

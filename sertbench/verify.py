@@ -13,8 +13,8 @@ from sertbench.board_rows import Row, text_of
 from sertbench.bundles import CROSSED, REPLAYS, Bundles
 from sertbench.errors import BundleError
 from sertbench.findings import JUDGED, Finding, differing_cells, doubled
-from sertbench.protocols import table_sha256
-from sertbench.results import Predictions, figures
+from sertbench.protocols import ROLES, table_sha256
+from sertbench.results import Predictions, fault, figures
 
 
 def verify_bundle(folder: Path) -> list[Finding]:
@@ -23,17 +23,12 @@ def verify_bundle(folder: Path) -> list[Finding]:
     Raises BundleError if it is not a whole bundle.
     """
     run = bundle.load_run(folder)
-    try:
-        scoring = list(wrong_scoring(folder, run))
-        return [
-            *changed_files(folder, run),
-            *wrong_split(folder, run),
-            *scoring,
-            *(wrong_figures(folder, run) if not scoring else ()),
-            *wrong_order(folder, run),
-        ]
-    except (KeyError, TypeError) as error:
-        raise BundleError(f"{folder / 'run.json'} is damaged: {error!r} is missing or of the wrong kind") from error
+    with bundle.reading(folder):
+        found = [*changed_files(folder, run), *wrong_split(folder, run), *wrong_order(folder, run)]
+        if scoring := list(wrong_scoring(folder, run)):
+            return [*found, *scoring]
+        found += wrong_figures(folder, run)
+        return found if is_replay(run) else [*found, *unlogged(folder, run), *wrong_flags(folder, run)]
 
 
 def is_replay(run: Mapping[str, Any]) -> bool:
@@ -65,13 +60,23 @@ def wrong_split(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
     sha256 = table_sha256(run["protocol"]["name"], rows)
     if sha256 != run["protocol"]["sha256"]:
         yield Finding(folder.name, "the split's hash", run["protocol"]["sha256"], sha256)
+    n_tested = split["utterance"][split["role"] == "test"].nunique()
+    if not is_replay(run) and run["corpus"]["n_tested"] != n_tested:
+        yield Finding(folder.name, "the number of test utterances", str(run["corpus"]["n_tested"]), str(n_tested))
 
 
 def wrong_scoring(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
-    """Test utterances that were not scored exactly once per seed."""
+    """Test utterances that were not scored exactly once per seed, and seeds that were left out."""
     split = read_table(folder / "split.parquet")
     test = split[split["role"] == "test"]
     frame = read_table(folder / "predictions.parquet")
+    if not is_replay(run) and (said := fault(frame, run["corpus"]["classes"])):
+        yield Finding(folder.name, "predictions.parquet", said, "each test utterance once for every seed")
+    if not {"seed", "fold", "utterance"} <= set(frame):
+        return
+    seeds, finished = (" ".join(map(str, s)) for s in (sorted(frame["seed"].unique()), finished_seeds(run)))
+    if seeds != finished:
+        yield Finding(folder.name, "the seeds of the predictions", seeds, finished)
     for seed, part in frame.groupby("seed"):
         mine = test[test["fold"].str.startswith(f"{seed}/")] if is_replay(run) else test
         wanted = set(zip(mine["fold"], mine["utterance"], strict=True))
@@ -80,6 +85,13 @@ def wrong_scoring(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(
                 folder.name, f"utterances scored with seed {seed}", f"{len(scored)}", f"{len(wanted)}, once each"
             )
+
+
+def finished_seeds(run: Mapping[str, Any]) -> list[int]:
+    """The seeds whose predictions a bundle must have: all that were asked for, but for those that failed."""
+    if is_replay(run):
+        return sorted({fit["seed"] for fit in run["fits"]})
+    return sorted(set(range(run["config"]["seeds"])) - {failure["seed"] for failure in run.get("failures", ())})
 
 
 def wrong_figures(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
@@ -108,6 +120,29 @@ def wrong_order(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
         seen.add((fold, seed))
 
 
+def unlogged(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
+    """Test parts that have predictions but were never read."""
+    frame = read_table(folder / "predictions.parquet")
+    read = {(read["fold"], read["seed"]) for read in run["test_reads"]}
+    for fold, seed in sorted(set(zip(frame["fold"], frame["seed"].tolist(), strict=True)) - read):
+        yield Finding(folder.name, f"test part of fold {fold}, seed {seed}", "not in the log", "read once")
+
+
+def wrong_flags(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
+    """Flags of the folds that their speakers belie, as far as the predictions name them: those who are tested."""
+    frame, split = read_table(folder / "predictions.parquet"), read_table(folder / "split.parquet")
+    speaker = frame.drop_duplicates("utterance").set_index("utterance")["speaker"]
+    known = split.assign(speaker=split["utterance"].map(speaker)).dropna(subset="speaker")
+    train, val, test = (
+        set(zip(part["fold"], part["speaker"], strict=True)) for part in (known[known["role"] == r] for r in ROLES)
+    )
+    flags = run["protocol"]["flags"]
+    if flags["speaker_independent"] and test & (train | val):
+        yield Finding(folder.name, "speaker_independent", "1", "0")
+    if not flags["val_speaker_overlap"] and train & val:
+        yield Finding(folder.name, "val_speaker_overlap", "0", "1")
+
+
 def verify_table(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
     """Everything in a leaderboard that does not follow from the bundles, and the rows whose bundle is not in `runs`."""
     if replication.holds(path):
@@ -123,7 +158,7 @@ def verify_table(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
             missing.append(f"{row['model']} ({row['row_id']}): {runs / row['bundle']}")
             continue
         findings += verify_bundle(folder)
-        findings += differing_cells(row, board_rows.row_of(bundle.load_run(folder), folder))
+        findings += differing_cells(row, board_rows.row_from(folder))
     findings += doubled(path, rows)
     if not missing and not findings:
         ranked = {r["row_id"]: r for r in leaderboard.ranked(rows, bundles)}
@@ -174,11 +209,12 @@ def verify_replication(path: Path, runs: Path) -> tuple[list[Finding], list[str]
         if row["honest_bundle"]:
             other = bundles.find(row, "honest_")
             if other is not None:
-                honest = board_rows.row_of(bundle.load_run(other), other)
+                honest = board_rows.row_from(other)
             else:
                 missing.append(f"honest {row['model']} ({row['honest_row_id']}): {runs / row['honest_bundle']}")
                 row = {k: v for k, v in row.items() if not k.startswith(("honest_", "optimism_"))}
-        findings += differing_cells(row, replication.row_of(bundle.load_run(folder), folder, honest))
+        with bundle.reading(folder):
+            findings += differing_cells(row, replication.row_of(bundle.load_run(folder), folder, honest))
     return findings, missing
 
 
@@ -196,7 +232,8 @@ def verify_cross(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
             continue
         if folder.name not in derived:
             findings += verify_bundle(folder)
-            derived[folder.name] = {r["row_id"]: r for r in cross_board.rows_of(bundle.load_run(folder), folder)}
+            with bundle.reading(folder):
+                derived[folder.name] = {r["row_id"]: r for r in cross_board.rows_of(bundle.load_run(folder), folder)}
         if row["row_id"] not in derived[folder.name]:
             findings.append(Finding(path.name, "row", row["row_id"], "none of this bundle's"))
             continue

@@ -42,7 +42,7 @@ def execute(options: argparse.Namespace) -> int:
         if "cross" in run:
             tables.add(cross_board.add(options.leaderboards, cross_board.rows_of(run, public)))
         else:
-            tables.add(leaderboard.add(options.leaderboards, board_rows.row_of(run, public), options.runs)[0])
+            tables.add(leaderboard.add(options.leaderboards, board_rows.row_from(public), options.runs)[0])
     for table in sorted(tables):
         screen.print(f"written: {table}", highlight=False, markup=False)
     screen.print(f"commit {options.leaderboards}; `sertbench leaderboard --check` verifies it", highlight=False)
