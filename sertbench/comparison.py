@@ -37,15 +37,21 @@ def find_bundle(name: str, *places: Bundles | Own) -> Path:
 def compare(a: Path, b: Path) -> str:
     """What can and cannot be said about which of two bundles is better.
 
-    Raises BundleError when they are not about the same utterances, classes and folds.
+    The folds are spoken of where both have the same ones, two or more. Raises BundleError when the two are not about
+    the same utterances and classes.
     """
     run_a, run_b = bundle.load_run(a), bundle.load_run(b)
     one, two = bundle.load_predictions(a, run_a), bundle.load_predictions(b, run_b)
     refuse_different(a, b, one, two)
     y, n = one.column("target"), len(one.classes)
     result = statistics.compare(y, one.labels, two.labels, one.column("speaker"), n)
-    probabilities = statistics.equivalence(fold_uars(one), fold_uars(two))
+    folds = one.column("fold")
+    paired = np.array_equal(folds, two.column("fold"))
+    several = paired and len(np.unique(folds)) > 1
+    probabilities = statistics.equivalence(fold_uars(one), fold_uars(two)) if several else None
     lines = [statistics.in_words(result, *labels(run_a, run_b), probabilities)]
+    if not paired:
+        lines.append("Nothing is said over the folds: their folds differ, and scores of different folds are no pairs.")
     if run_a["protocol"]["sha256"] != run_b["protocol"]["sha256"]:
         lines.append(
             f"Caution: {a.name} used the protocol {run_a['protocol']['name']}, {b.name} {run_b['protocol']['name']}: "

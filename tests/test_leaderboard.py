@@ -428,6 +428,22 @@ def test_compare_refuses_another_membership(tmp_path: Path) -> None:
         comparison.compare(a, b)
 
 
+def test_compare_speaks_of_folds_where_both_have_the_same_and_several(tmp_path: Path) -> None:
+    _, a = make_run(tmp_path, "a", 0.9, 1)
+    _, b = make_run(tmp_path, "b", 0.7, 2)
+    assert "Over the folds, a is better" in comparison.compare(a, b)
+    frames = [pd.read_parquet(folder / "predictions.parquet") for folder in (a, b)]
+    rewrite(b, frames[1].assign(fold=np.where(frames[1]["utterance"].str[1:].astype(int) % 2, "1", "2")))
+    said = comparison.compare(a, b)
+    assert "Over the folds" not in said
+    assert "their folds differ" in said
+    for folder, frame in zip((a, b), frames, strict=True):
+        rewrite(folder, frame.assign(fold="1"))
+    said = comparison.compare(a, b)
+    assert said.startswith("UAR: a")
+    assert "Over the folds" not in said
+
+
 def test_compare_refuses_a_replay_whose_seeds_test_different_utterances(tmp_path: Path) -> None:
     _, a = make_run(tmp_path, "a", 0.9, 1)
     run, b = make_run(tmp_path, "b", 0.7, 2)
