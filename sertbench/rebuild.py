@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sertbench import board_files, cross_board, leaderboard, quoted, verify
+from sertbench import board_files, cross_board, leaderboard, quoted, replication, verify
 from sertbench.board_rows import KEY, Row, gather, key_of, text_of
 from sertbench.bundles import Bundles
 from sertbench.errors import BundleError, ConfigError, StorageError
@@ -59,7 +59,11 @@ def check(folder: Path, runs: Path) -> list[str]:
             found += map(str, verify.verify_bundle(crossed))
         except BundleError as error:
             found.append(str(error))
-    return list(dict.fromkeys([*found, *cross_board.check(folder, bundles)]))
+    found += cross_board.check(folder, bundles)
+    for replayed in sorted((folder / replication.FOLDER).glob("*.csv")):
+        wrong, missing = verify.verify_replication(replayed, runs)
+        found += [*map(str, wrong), *(f"{replayed.name}: no bundle at hand: {row}" for row in missing)]
+    return list(dict.fromkeys(found))
 
 
 def differences(path: Path, rows: list[Row], bundles: Bundles) -> Iterator[str]:

@@ -199,7 +199,8 @@ def verify_replication(path: Path, runs: Path) -> tuple[list[Finding], list[str]
     findings: list[Finding] = []
     missing: list[str] = []
     bundles = Bundles.of(runs, path.parent.parent)
-    for row in board_files.read(path, replication.KEY):
+    rows = board_files.read(path, replication.KEY)
+    for row in rows:
         folder = bundles.replays.find(row)
         if folder is None:
             missing.append(f"{row['model']} ({row['row_id']}): {runs / REPLAYS / row['bundle']}")
@@ -215,7 +216,7 @@ def verify_replication(path: Path, runs: Path) -> tuple[list[Finding], list[str]
                 row = {k: v for k, v in row.items() if not k.startswith(("honest_", "optimism_"))}
         with bundle.reading(folder):
             findings += differing_cells(row, replication.row_of(bundle.load_run(folder), folder, honest))
-    return findings, missing
+    return [*findings, *doubled(path, rows)], missing
 
 
 def verify_cross(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
