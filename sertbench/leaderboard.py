@@ -25,12 +25,14 @@ from sertbench.results import Predictions
 
 
 def read_or_rebuild(path: Path, bundles: Bundles) -> list[Row]:
-    """The rows of a leaderboard; of one that is torn, those of all bundles of its corpus that are at hand.
+    """The rows of a leaderboard; of one that is torn or empty, those of all bundles of its corpus that are at hand.
 
     The torn file is kept beside it, as `<name>.damaged`.
     """
+    if not path.exists():
+        return []
     rows = parsed(path)
-    if all(None not in row and None not in row.values() for row in rows):
+    if rows and all(None not in row and None not in row.values() for row in rows):
         return checked(path, [row for row in rows if not quoted.is_quoted(row)])
     path.replace(path.with_name(f"{path.name}.damaged"))
     return gather(bundles).rows.get(path.stem, [])

@@ -211,6 +211,13 @@ def test_a_foreign_csv_is_refused_and_left_alone(tmp_path: Path) -> None:
     assert path.read_text() == "a,b\n1,2\n"
 
 
+def test_a_board_that_was_emptied_gets_its_rows_again_from_their_bundles(tmp_path: Path) -> None:
+    add(tmp_path, "strong", 0.9, 1)
+    (tmp_path / "boards" / "made.csv").write_text("")
+    assert {r["model"] for r in add(tmp_path, "weak", 0.6, 2)} == {"strong", "weak"}
+    assert (tmp_path / "boards" / "made.csv.damaged").exists()
+
+
 def test_verify_passes_what_was_written(tmp_path: Path) -> None:
     add(tmp_path, "strong", 0.9, 1)
     add(tmp_path, "weak", 0.6, 2)
