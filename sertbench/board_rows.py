@@ -88,7 +88,7 @@ def row_of(run: Mapping[str, Any], folder: Path) -> Row:
     recipe, figures, flags = model["recipe"], run["figures"], protocol["flags"]
     extractor = run.get("features", {})  # older bundles have none
     scopes = {t["scope"] for t in run["tuning"]}
-    reason = unranked_reason(model, corpus, protocol, run.get("failures", ()), extractor.get("exposure_unranked", ""))
+    reason = reason_of(run)
     return {
         "model": model["name"],
         "corpus": corpus["name"],
@@ -168,6 +168,12 @@ def provenance(run: Mapping[str, Any], folder: Path) -> Row:
         "predictions_sha256": run["files"]["predictions.parquet"],
         "run_json_sha256": files.sha256(folder / "run.json"),
     }
+
+
+def reason_of(run: Mapping[str, Any]) -> str:
+    """Why a run's row is not ranked; empty if it is."""
+    exposed = run.get("features", {}).get("exposure_unranked", "")
+    return unranked_reason(run["model"], run["corpus"], run["protocol"], run.get("failures", ()), exposed)
 
 
 def unranked_reason(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sertbench import bundle, statistics
-from sertbench.board_rows import is_provisional
+from sertbench.board_rows import is_provisional, reason_of
 from sertbench.bundles import Bundles, Own
 from sertbench.errors import BundleError, few
 from sertbench.results import Predictions
@@ -64,8 +64,11 @@ def compare(a: Path, b: Path) -> str:
 
 
 def cautions(run_a: dict[str, Any], run_b: dict[str, Any]) -> Iterator[str]:
-    """What the two were given that was not equal, and what was too little."""
+    """What keeps one of the two from being ranked, what they were given that was not equal, and what was too little."""
     a, b = labels(run_a, run_b)
+    for name, run in ((a, run_a), (b, run_b)):
+        if reason := reason_of(run):
+            yield f"Caution: {name} is not ranked: {reason}."
     for budget in ("trials", "seeds"):
         one, two = run_a["config"][budget], run_b["config"][budget]
         if one != two:

@@ -425,6 +425,14 @@ def test_compare_says_that_rows_of_few_seeds_are_provisional(tmp_path: Path) -> 
     assert "Caution: fewer than five seeds (one 3): provisional." in comparison.compare(one, two)
 
 
+def test_compare_says_why_one_of_the_two_is_not_ranked(tmp_path: Path) -> None:
+    _, a = make_run(tmp_path, "a", 0.8, 1)
+    run, b = make_run(tmp_path, "b", 0.7, 2)
+    assert "is not ranked" not in comparison.compare(a, b)
+    bundle.save_run(b, {**run, "protocol": {**run["protocol"], "leaky": True}})
+    assert "Caution: b is not ranked: leaky folds." in comparison.compare(a, b)
+
+
 def test_compare_refuses_another_membership(tmp_path: Path) -> None:
     _, a = make_run(tmp_path, "a", 0.8)
     run, b = make_run(tmp_path, "b", 0.8)
