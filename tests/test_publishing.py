@@ -121,6 +121,14 @@ def test_a_run_that_was_made_again_is_published_by_its_name(root: Path, made_bun
     assert call("leaderboard", root, "--check") == 0
 
 
+def test_of_two_runs_of_one_row_the_newest_stands_in_the_published_table(root: Path, made_bundle) -> None:
+    """A model that was edited and run again has another bundle with another hash in its name."""
+    for draw, day in enumerate(("02", "04", "03")):
+        made_bundle(root / "runs", "edited", "two", 0.5, draw + 20, date=f"2026-01-{day}T00:00:00+00:00")
+    assert call("publish", root, "--all") == 0
+    assert [r["date_utc"][:10] for r in board_files.read(root / "boards" / "two.csv")] == ["2026-01-04"]
+
+
 def test_what_was_measured_after_publishing_is_in_the_row_and_published_by_the_run_s_name(root: Path) -> None:
     call("publish", root, "--all")
     shutil.rmtree(next((root / "runs").glob("toy-*")))

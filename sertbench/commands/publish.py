@@ -34,7 +34,8 @@ def execute(options: argparse.Namespace) -> int:
     if not chosen:
         raise ConfigError(f"there is no finished run on a real corpus in {options.runs}")
     screen, tables = console(), set()
-    for folder in chosen:
+    # Of several runs of one row the newest is put into the table last, and stays there.
+    for folder in sorted(chosen, key=lambda folder: str(bundle.load_run(folder).get("date_utc"))):
         public = publishing.publish(folder, bundles)
         size = sum(file.stat().st_size for file in public.iterdir()) / 1000
         screen.print(f"published: {public} ({size:.0f} kB)", highlight=False, markup=False)
