@@ -223,13 +223,16 @@ class Gathered:
 
     rows: dict[str, list[Row]]  #   corpus -> rows, not yet ranked
     left_out: tuple[str, ...]  #    a sentence for each bundle that gave no row
+    looked_at: frozenset[str]  #    names of all bundles that were there
 
 
 def gather(bundles: Bundles) -> Gathered:
     """The rows that the bundles give. Of several bundles with the same key the newest counts, as in a run."""
     newest: dict[tuple[str, ...], Row] = {}
     left_out = []
+    looked_at = set()
     for folder in bundles:
+        looked_at.add(folder.name)
         try:
             row = row_from(folder)
             if not bundle.is_file_name(row["corpus"]):
@@ -247,4 +250,4 @@ def gather(bundles: Bundles) -> Gathered:
     rows: dict[str, list[Row]] = {}
     for row in sorted(newest.values(), key=lambda r: r["row_id"]):
         rows.setdefault(row["corpus"], []).append(row)
-    return Gathered(rows, tuple(left_out))
+    return Gathered(rows, tuple(left_out), frozenset(looked_at))

@@ -148,10 +148,11 @@ def derived(bundles: Bundles) -> tuple[list[Row], list[str]]:
 
 def rebuild(boards: Path, bundles: Bundles) -> tuple[list[Path], list[str]]:
     """Write the board anew from the bundles, if there is anything for it; rows whose bundle is not at hand are kept."""
+    looked_at = {folder.name for folder in bundles.crossed}  # before a run can write more
     rows, notes = derived(bundles)
     if not rows and not (boards / CROSS).exists():
         return [], notes
-    path = merged(boards, rows, lambda row: not bundles.crossed.find(row))
+    path = merged(boards, rows, lambda row: row["bundle"] not in looked_at)
     lost = [row for row in board_files.read(path, KEY) if not bundles.crossed.find(row)]
     return [path], [*notes, *(f"{CROSS}: {without_bundle(row)}, so it is kept" for row in lost)]
 

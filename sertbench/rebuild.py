@@ -6,17 +6,22 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sertbench import board_files, cross_board, leaderboard, quoted, replication, verify
-from sertbench.board_rows import KEY, Row, gather, key_of, text_of
+from sertbench.board_rows import KEY, Gathered, Row, gather, key_of, text_of
 from sertbench.bundles import Bundles
 from sertbench.errors import BundleError, ConfigError, StorageError
 from sertbench.findings import differing_cells, doubled, without_bundle
 
 
-def derived(path: Path, rows: list[Row], bundles: Bundles) -> list[Row]:
-    """A leaderboard as it should be: the bundles' rows, and the published rows whose bundle is not at hand."""
-    keys = {key_of(row, KEY) for row in rows}
-    kept = [r for r in board_files.read(path) if not bundles.find(r) and key_of(r, KEY) not in keys]
-    return leaderboard.ranked([*kept, *rows], bundles)
+def derived(path: Path, gathered: Gathered, bundles: Bundles) -> list[Row]:
+    """A leaderboard as it should be: the bundles' rows, and the published rows whose bundle is not at hand.
+
+    A bundle that a run wrote after they were `gathered` was not: the run put its row there itself.
+    """
+    rows = {key_of(row, KEY): row for row in gathered.rows.get(path.stem, [])}
+    for row in board_files.read(path):
+        if row["bundle"] not in gathered.looked_at and (key_of(row, KEY) not in rows or bundles.find(row)):
+            rows[key_of(row, KEY)] = row
+    return leaderboard.ranked(list(rows.values()), bundles)
 
 
 def rebuild(folder: Path, runs: Path, corpora: Sequence[str] = ()) -> tuple[list[Path], list[str]]:
@@ -29,13 +34,13 @@ def rebuild(folder: Path, runs: Path, corpora: Sequence[str] = ()) -> tuple[list
     notes, paths = list(gathered.left_out), []
     there = set(board_files.tables(folder))
     for corpus in sorted({*gathered.rows, *there, *corpora}):
-        path, rows = folder / f"{corpus}.csv", gathered.rows.get(corpus, [])
+        path = folder / f"{corpus}.csv"
         if corpus not in {*gathered.rows, *there} and not quoted.rows(corpus):
             raise ConfigError(f"there is no bundle of {corpus} in {bundles}, and no paper's figures are known on it")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with board_files.locked(path):
-                made = derived(path, rows, bundles)
+                made = derived(path, gathered, bundles)
                 board_files.save(path, made)
         except OSError as error:
             raise StorageError(f"cannot write the leaderboard {path}: {error.strerror or error}") from error
@@ -53,7 +58,7 @@ def check(folder: Path, runs: Path) -> list[str]:
     names = sorted({*gathered.rows, *board_files.tables(folder)})
     found = list(gathered.left_out)
     for corpus in names:
-        found += differences(folder / f"{corpus}.csv", gathered.rows.get(corpus, []), bundles)
+        found += differences(folder / f"{corpus}.csv", gathered, bundles)
     for crossed in bundles.crossed:
         try:
             found += map(str, verify.verify_bundle(crossed))
@@ -66,9 +71,9 @@ def check(folder: Path, runs: Path) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def differences(path: Path, rows: list[Row], bundles: Bundles) -> Iterator[str]:
+def differences(path: Path, gathered: Gathered, bundles: Bundles) -> Iterator[str]:
     """Where one published leaderboard differs from what the bundles give."""
-    published = board_files.read(path)
+    published, rows = board_files.read(path), gathered.rows.get(path.stem, [])
     yield from map(str, verify.wrong_quotes(path))
     if not published and rows:
         yield f"{path} is missing or empty; the bundles give {len(rows)} rows"
@@ -76,7 +81,7 @@ def differences(path: Path, rows: list[Row], bundles: Bundles) -> Iterator[str]:
     for row in rows:
         yield from map(str, verify.verify_bundle(bundles.find(row) or path))
     old = {r["row_id"]: r for r in published}
-    made = derived(path, rows, bundles)
+    made = derived(path, gathered, bundles)
     new = {r["row_id"]: r for r in made}
     yield from map(str, doubled(path, published))
     for row in published:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sertbench import board_files, export, rebuild
+from sertbench import board_files, board_rows, export, leaderboard, rebuild
+from sertbench.bundles import Bundles
 from sertbench.cli import main
 
 HOSTILE = "<script>alert(1)</script>"
@@ -126,6 +127,23 @@ def test_the_newest_run_of_a_row_counts_and_the_older_is_named(folders, capsys, 
     assert call("leaderboard", runs, boards) == 1
     assert [r["bundle"] for r in board_files.read(boards / "two.csv")] == [newer.name]
     assert f"{newer.name} is a newer run of the same row" in capsys.readouterr().out
+
+
+def test_a_run_that_ends_meanwhile_keeps_its_row(folders, made_bundle, monkeypatch) -> None:
+    runs, boards = folders
+
+    def gathered(bundles: Bundles) -> board_rows.Gathered:
+        found = board_rows.gather(bundles)
+        for model, draw in (("new", 11), ("strong", 12)):
+            new = made_bundle(runs, model, "one", 0.6, draw, date="2026-02-01T00:00:00+00:00")
+            leaderboard.add(boards, board_rows.row_from(new), runs)
+        return found
+
+    monkeypatch.setattr(rebuild, "gather", gathered)
+    assert call("leaderboard", runs, boards) == 0
+    rows = board_files.read(boards / "one.csv")
+    assert {r["model"] for r in rows if r["date_utc"].startswith("2026-02")} == {"new", "strong"}
+    assert len(rows) == 4
 
 
 def test_a_row_without_its_bundle_is_kept_and_named(folders, capsys) -> None:
