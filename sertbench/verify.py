@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -15,6 +16,8 @@ from sertbench.errors import BundleError
 from sertbench.findings import JUDGED, Finding, differing_cells, doubled
 from sertbench.protocols import ROLES, table_sha256
 from sertbench.results import Predictions, fault, figures
+
+WRITTEN = ("config.toml", "split.parquet", "predictions.parquet")  # of every bundle
 
 
 def verify_bundle(folder: Path) -> list[Finding]:
@@ -38,8 +41,8 @@ def is_replay(run: Mapping[str, Any]) -> bool:
 
 def changed_files(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
     """Files that are missing or have another hash than run.json says."""
-    for name, published in run["files"].items():
-        path = folder / name
+    for name in dict.fromkeys([*WRITTEN, *run["files"]]):
+        path, published = folder / name, run["files"].get(name, "without a hash")
         found = files.sha256(path) if path.exists() else "missing"
         if found != published:
             yield Finding(folder.name, name, published, found)
@@ -95,7 +98,7 @@ def finished_seeds(run: Mapping[str, Any]) -> list[int]:
 
 
 def wrong_figures(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
-    """Figures of run.json that do not follow from the predictions."""
+    """Figures of run.json that do not follow from the predictions, or from the fits on the validation part."""
     frame, classes = read_table(folder / "predictions.parquet"), tuple(run["corpus"]["classes"])
     if is_replay(run):
         found = replication.figures(frame, classes, run["claim"]["score"])
@@ -105,6 +108,10 @@ def wrong_figures(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
     for name in dict.fromkeys([*published, *found]):
         if text_of(published.get(name)) != text_of(found.get(name)):
             yield Finding(folder.name, name, text_of(published.get(name)), text_of(found.get(name)))
+    if run.get("fits") and not is_replay(run):
+        val_uar = round(100 * fmean(fit["val_uar"] for fit in run["fits"]), 2)
+        if text_of(run["val_uar"]) != text_of(val_uar):
+            yield Finding(folder.name, "val_uar", text_of(run["val_uar"]), text_of(val_uar))
 
 
 def wrong_order(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:

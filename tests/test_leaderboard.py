@@ -284,6 +284,19 @@ def rewrite(folder: Path, frame: pd.DataFrame) -> None:
     bundle.save_run(folder, run)
 
 
+def test_verify_finds_a_file_without_a_hash_and_a_validation_score_that_the_fits_do_not_give(
+    tmp_path: Path, made_bundle
+) -> None:
+    folder = made_bundle(tmp_path)
+    assert verify.verify_bundle(folder) == []
+    run = bundle.load_run(folder)
+    hashes = {k: v for k, v in run["files"].items() if k != "config.toml"}
+    bundle.save_run(folder, {**run, "files": hashes, "val_uar": 91.0})
+    assert [(f.what, f.published) for f in verify.verify_bundle(folder)] == [
+        ("config.toml", "without a hash"), ("val_uar", "91.00"),
+    ]  # fmt: skip
+
+
 def test_verify_finds_seeds_that_were_left_out(tmp_path: Path) -> None:
     _, folder = make_run(tmp_path / "runs", "model", 0.8)
     frame = pd.read_parquet(folder / "predictions.parquet")
