@@ -43,7 +43,8 @@ def publish(folder: Path, bundles: Bundles) -> Path:
     if private := list(private_words(run)):
         raise BundleError(f"{folder.name} names folders of this machine: {few(private, 3)}. Rename them, and run again")
     target = (bundles.crossed if "cross" in run else bundles).published / folder.name
-    (target / "run.json").unlink(missing_ok=True)
+    if not (target.exists() and target.samefile(folder)):  # of one that is published again, run.json is all there is
+        (target / "run.json").unlink(missing_ok=True)
     config = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
     files.write_text(target / "config.toml", tomli_w.dumps(public(config)))
     for name in run["files"]:  # `verify` has compared them with their hashes

@@ -58,6 +58,21 @@ def test_a_published_board_verifies_without_the_runs_and_names_no_folder(root: P
     assert {p.name for p in public.iterdir()} == kept
 
 
+def test_a_published_run_that_is_published_again_is_never_without_its_record(root: Path, monkeypatch) -> None:
+    call("publish", root, "--all")
+    shutil.rmtree(root / "runs")
+    public = next((root / "boards" / "bundles").glob("one-0-*"))
+
+    def full(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    assert call("publish", root, public.name) == 2
+    assert bundle.is_whole(public)
+    monkeypatch.undo()
+    assert call("publish", root, public.name) == 0
+
+
 def test_a_synthetic_corpus_is_left_out_and_refused_by_name(root: Path, capsys) -> None:
     call("publish", root, "--all")
     assert not (root / "boards" / "toy.csv").exists()
