@@ -88,7 +88,7 @@ def row_of(run: Mapping[str, Any], folder: Path) -> Row:
     recipe, figures, flags = model["recipe"], run["figures"], protocol["flags"]
     extractor = run.get("features", {})  # older bundles have none
     scopes = {t["scope"] for t in run["tuning"]}
-    reason = unranked_reason(model, corpus, protocol, run.get("failures", ()), extractor.get("exposure_unranked", ""))
+    reason = reason_of(run)
     return {
         "model": model["name"],
         "corpus": corpus["name"],
@@ -157,6 +157,12 @@ def as_fitted(run: Mapping[str, Any], name: str) -> object:
     return values[0] if all(value == values[0] for value in values) else "tuned"
 
 
+def row_from(folder: Path) -> Row:
+    """The row of the bundle in a folder. Raises BundleError where it is damaged."""
+    with bundle.reading(folder):
+        return row_of(bundle.load_run(folder), folder)
+
+
 def provenance(run: Mapping[str, Any], folder: Path) -> Row:
     """The cells of any board that say which run, code and data a row is from."""
     environment = run["environment"]
@@ -175,6 +181,12 @@ def provenance(run: Mapping[str, Any], folder: Path) -> Row:
         "predictions_sha256": run["files"]["predictions.parquet"],
         "run_json_sha256": files.sha256(folder / "run.json"),
     }
+
+
+def reason_of(run: Mapping[str, Any]) -> str:
+    """Why a run's row is not ranked; empty if it is."""
+    exposed = run.get("features", {}).get("exposure_unranked", "")
+    return unranked_reason(run["model"], run["corpus"], run["protocol"], run.get("failures", ()), exposed)
 
 
 def unranked_reason(
@@ -224,22 +236,22 @@ class Gathered:
 
     rows: dict[str, list[Row]]  #   corpus -> rows, not yet ranked
     left_out: tuple[str, ...]  #    a sentence for each bundle that gave no row
+    looked_at: frozenset[str]  #    names of all bundles that were there
 
 
 def gather(bundles: Bundles) -> Gathered:
     """The rows that the bundles give. Of several bundles with the same key the newest counts, as in a run."""
     newest: dict[tuple[str, ...], Row] = {}
     left_out = []
+    looked_at = set()
     for folder in bundles:
+        looked_at.add(folder.name)
         try:
-            row = row_of(bundle.load_run(folder), folder)
+            row = row_from(folder)
             if not bundle.is_file_name(row["corpus"]):
                 raise BundleError(f"{folder}: {row['corpus']!r} cannot be the name of a corpus")
         except BundleError as error:
             left_out.append(str(error))
-            continue
-        except (KeyError, TypeError, ValueError) as error:
-            left_out.append(f"{folder / 'run.json'} is damaged: {error!r} is missing or of the wrong kind")
             continue
         key = key_of(row, KEY)
         old = newest.get(key)
@@ -251,4 +263,4 @@ def gather(bundles: Bundles) -> Gathered:
     rows: dict[str, list[Row]] = {}
     for row in sorted(newest.values(), key=lambda r: r["row_id"]):
         rows.setdefault(row["corpus"], []).append(row)
-    return Gathered(rows, tuple(left_out))
+    return Gathered(rows, tuple(left_out), frozenset(looked_at))

@@ -21,7 +21,8 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ from sertbench.config import RunConfig
 from sertbench.corpus import Manifest
 from sertbench.errors import BundleError, NewerBundleError
 from sertbench.protocols import ROLES, Split
-from sertbench.results import Predictions
+from sertbench.results import Predictions, fault
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,16 +139,38 @@ def load_config(folder: Path, run: Mapping[str, Any]) -> RunConfig:
     return config.load(path, {})
 
 
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """While something is worked out from run.json: BundleError for what it lacks or has of the wrong kind."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BundleError(f"{folder / 'run.json'} is damaged: {error!r} is missing or of the wrong kind") from error
+
+
 def load_predictions(folder: Path, run: Mapping[str, Any]) -> Predictions:
-    """The predictions of a bundle; BundleError if the file is missing, unreadable or not the one that was written."""
+    """The predictions of a bundle; BundleError if the file is missing, unreadable or not the one that was written.
+
+    A replayed claim has none that all seeds share: BundleError.
+    """
     import pandas as pd
 
     path = folder / "predictions.parquet"
+    if run.get("kind") == "replay":
+        raise BundleError(
+            f"{folder.name} is a replayed claim, whose seeds test different utterances. Name a run of `sertbench run`"
+        )
     if not path.exists():
         raise BundleError(f"{folder}: predictions.parquet is missing")
     if files.sha256(path) != run["files"]["predictions.parquet"]:
         raise BundleError(f"{path} was altered: its hash is not the one in run.json")
-    return Predictions(pd.read_parquet(path), tuple(run["corpus"]["classes"]))
+    try:
+        frame, classes = pd.read_parquet(path), tuple(run["corpus"]["classes"])
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} cannot be read: {error}") from error
+    if said := fault(frame, classes):
+        raise BundleError(f"{path} {said}")
+    return Predictions(frame, classes)
 
 
 def environment() -> dict[str, Any]:

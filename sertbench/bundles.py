@@ -86,6 +86,8 @@ class Own:
 
 
 def same_run(a: Path, b: Path) -> bool:
-    """Whether two bundles are copies of one run."""
+    """Whether two bundles are copies of one run, and neither has what was measured after the other was copied."""
     one, two = bundle.readable(a), bundle.readable(b)
-    return one is not None and two is not None and one.get("date_utc") == two.get("date_utc")
+    if one is None or two is None:
+        return False
+    return all(one.get(name) == two.get(name) for name in ("date_utc", "optimism"))

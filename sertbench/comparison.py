@@ -9,44 +9,49 @@ from typing import Any
 import numpy as np
 
 from sertbench import bundle, statistics
-from sertbench.board_rows import is_provisional
+from sertbench.board_rows import is_provisional, reason_of
 from sertbench.bundles import Bundles, Own
 from sertbench.errors import BundleError, few
 from sertbench.results import Predictions
 from sertbench.scores import score
 
 
-def find_bundle(name: str, bundles: Bundles | Own) -> Path:
-    """A bundle by its folder, or among `bundles` by its folder's name, its row id, or its model if that has one run.
+def find_bundle(name: str, *places: Bundles | Own) -> Path:
+    """A bundle by its folder, or in these places by its folder's name, its row id, or its model if that has one run.
 
-    Raises BundleError with the bundles that there are.
+    Of a published run that was made again the newer one counts. Raises BundleError with the bundles that there are.
     """
     if bundle.is_whole(Path(name)):
         return Path(name)
-    there = list(bundles)
-    matches = [p for p in there if name in (p.name, p.name.rpartition("-")[2])]
-    matches = matches or [p for p in there if bundle.load_run(p)["model"]["name"] == name]
+    runs = {p: bundle.readable(p) or {} for place in places for p in place}
+    there = {p.name: p for p in sorted(runs, key=lambda p: str(runs[p].get("date_utc")))}
+    matches = [n for n in there if name in (n, n.rpartition("-")[2])]
+    matches = matches or [n for n, p in there.items() if runs[p].get("model", {}).get("name") == name]
     if len(matches) > 1:
-        raise BundleError(f"{name} has several runs: name one of {few((p.name for p in matches), 20)}")
+        raise BundleError(f"{name} has several runs: name one of {few(sorted(matches), 20)}")
     if not matches:
-        raise BundleError(
-            f"{name} is not a finished run. In {bundles} there are: {few((p.name for p in there), 20) or 'none'}"
-        )
-    return matches[0]
+        raise BundleError(f"{name} is not a finished run. In {places[0]} there are: {few(sorted(there), 20) or 'none'}")
+    return there[matches[0]]
 
 
 def compare(a: Path, b: Path) -> str:
     """What can and cannot be said about which of two bundles is better.
 
-    Raises BundleError when they are not about the same utterances, classes and folds.
+    The folds are spoken of where both have the same ones, two or more. Raises BundleError when the two are not about
+    the same utterances and classes.
     """
     run_a, run_b = bundle.load_run(a), bundle.load_run(b)
     one, two = bundle.load_predictions(a, run_a), bundle.load_predictions(b, run_b)
     refuse_different(a, b, one, two)
     y, n = one.column("target"), len(one.classes)
     result = statistics.compare(y, one.labels, two.labels, one.column("speaker"), n)
-    probabilities = statistics.equivalence(fold_uars(one), fold_uars(two))
+    folds = one.column("fold")
+    paired = np.array_equal(folds, two.column("fold"))
+    several = paired and len(np.unique(folds)) > 1
+    probabilities = statistics.equivalence(fold_uars(one), fold_uars(two)) if several else None
     lines = [statistics.in_words(result, *labels(run_a, run_b), probabilities)]
+    if not paired:
+        lines.append("Nothing is said over the folds: their folds differ, and scores of different folds are no pairs.")
     if run_a["protocol"]["sha256"] != run_b["protocol"]["sha256"]:
         lines.append(
             f"Caution: {a.name} used the protocol {run_a['protocol']['name']}, {b.name} {run_b['protocol']['name']}: "
@@ -59,8 +64,11 @@ def compare(a: Path, b: Path) -> str:
 
 
 def cautions(run_a: dict[str, Any], run_b: dict[str, Any]) -> Iterator[str]:
-    """What the two were given that was not equal, and what was too little."""
+    """What keeps one of the two from being ranked, what they were given that was not equal, and what was too little."""
     a, b = labels(run_a, run_b)
+    for name, run in ((a, run_a), (b, run_b)):
+        if reason := reason_of(run):
+            yield f"Caution: {name} is not ranked: {reason}."
     for budget in ("trials", "seeds"):
         one, two = run_a["config"][budget], run_b["config"][budget]
         if one != two:

@@ -6,7 +6,7 @@ corpus's labels they are. Rows are not ranked: the training corpora differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ import pandas as pd
 
 from sertbench import board_files, board_rows, bundle
 from sertbench.board_files import CROSS
-from sertbench.board_rows import Row, key_of, text_of
+from sertbench.board_rows import Row, key_of
 from sertbench.bundles import Bundles
 from sertbench.cross_corpus import corpus_of
 from sertbench.errors import BundleError, StorageError
+from sertbench.findings import differing_cells, doubled, without_bundle
 from sertbench.results import Predictions, figures
 
 KEPT = (
@@ -35,7 +36,7 @@ COLUMNS = (
     "corpus_manifest_sha256", "protocol_sha256", "model_code_sha256", "predictions_sha256", "run_json_sha256",
 )  # fmt: skip
 KEY = (
-    "train", "test", "model", "features", "classes", "label_mapping", "protocol", "hpo_trials", "n_seeds",
+    "train", "test", "model", "features", "classes", "label_mapping", "protocol", "hpo_trials", "seeds",
     "max_epochs", "device", "precision", "leaky", "corpus_manifest_sha256",
 )  # fmt: skip
 
@@ -64,6 +65,7 @@ def rows_of(run: Mapping[str, Any], folder: Path) -> list[Row]:
                 "kind": cross["kind"],
                 "protocol": protocol["name"],
                 **{name: scores[name] for name in KEPT},
+                "seeds": " ".join(map(str, range(config["seeds"]))),  # asked for, so a completed run replaces its row
                 **{name: value for name, value in scores.items() if name.startswith("recall_")},
                 "chance_uar": round(100 / present, 2),
                 "n_utt_train": None if within else int((split["role"] == "train").sum()),
@@ -105,20 +107,19 @@ def mapping_of(said: Mapping[str, Any]) -> str:
     return used + (f"; without {', '.join(said['left_out'])}" if said["left_out"] else "")
 
 
-def oldest_first(bundles: Bundles) -> Iterator[tuple[dict[str, Any], Path]]:
-    """The whole bundles of cross-corpus runs with their run.json."""
-    there = [(run, folder) for folder in bundles.crossed if (run := bundle.readable(folder))]
-    yield from sorted(there, key=lambda pair: (str(pair[0].get("date_utc")), pair[1].name))
-
-
 def add(boards: Path, rows: Sequence[Row]) -> Path:
     """Put rows into the board, in place of older ones of the same key. Safe against other processes."""
+    return merged(boards, rows, lambda _: True)
+
+
+def merged(boards: Path, rows: Sequence[Row], keep: Callable[[Row], bool]) -> Path:
+    """As `add`, with those of the older rows alone that are to be kept."""
     path = boards / CROSS
     try:
         boards.mkdir(parents=True, exist_ok=True)
         with board_files.locked(path):
             again = {row["row_id"] for row in rows}
-            old = (row for row in board_files.read(path, KEY) if row["row_id"] not in again)
+            old = [row for row in board_files.read(path, KEY) if keep(row) and row["row_id"] not in again]
             new = {key_of(row, KEY): row for row in [*old, *rows]}
             board_files.write(path, ordered(list(new.values())), COLUMNS)
     except OSError as error:
@@ -136,35 +137,45 @@ def ordered(rows: Sequence[Row]) -> list[Row]:
 
 def derived(bundles: Bundles) -> tuple[list[Row], list[str]]:
     """The rows that the bundles give, the newest of each key, and what could not be used, in sentences."""
-    newest: dict[tuple[str, ...], Row] = {}
+    found: list[list[Row]] = []
     left_out = []
-    for run, folder in oldest_first(bundles):
+    for folder in bundles.crossed:
         try:
-            newest |= {key_of(row, KEY): row for row in rows_of(run, folder)}
-        except (BundleError, OSError, KeyError, TypeError, ValueError) as error:
-            left_out.append(f"{folder}: {error}")
+            with bundle.reading(folder):
+                found.append(rows_of(bundle.load_run(folder), folder))
+        except (BundleError, OSError) as error:
+            left_out.append(str(error))
+    found.sort(key=lambda rows: [(str(row["date_utc"]), row["row_id"]) for row in rows])
+    newest = {key_of(row, KEY): row for rows in found for row in rows}
     return ordered(list(newest.values())), left_out
 
 
 def rebuild(boards: Path, bundles: Bundles) -> tuple[list[Path], list[str]]:
-    """Write the board anew from the bundles, if there are any; rows whose bundle is not at hand are kept."""
-    rows, left_out = derived(bundles)
-    return ([add(boards, rows)] if rows else []), left_out
+    """Write the board anew from the bundles, if there is anything for it; rows whose bundle is not at hand are kept."""
+    looked_at = {folder.name for folder in bundles.crossed}  # before a run can write more
+    rows, notes = derived(bundles)
+    if not rows and not (boards / CROSS).exists():
+        return [], notes
+    path = merged(boards, rows, lambda row: row["bundle"] not in looked_at)
+    lost = [row for row in board_files.read(path, KEY) if not bundles.crossed.find(row)]
+    return [path], [*notes, *(f"{CROSS}: {without_bundle(row)}, so it is kept" for row in lost)]
 
 
 def check(boards: Path, bundles: Bundles) -> Iterator[str]:
     """Where the published board is not what the bundles give, in sentences."""
-    published = {r["row_id"]: r for r in board_files.read(boards / CROSS, KEY)}
+    published = board_files.read(boards / CROSS, KEY)
+    old = {r["row_id"]: r for r in published}
     rows, left_out = derived(bundles)
+    new = {r["row_id"] for r in rows}
     yield from left_out
-    for row in published.values():
+    yield from map(str, doubled(boards / CROSS, published))
+    for row in old.values():
         if not bundles.crossed.find(row):
-            yield f"{CROSS}: the bundle {row['bundle']} of {row['model']} ({row['row_id']}) is not at hand"
+            yield f"{CROSS}: {without_bundle(row)}"
+        elif row["row_id"] not in new:
+            yield f"{CROSS}: the row {row['row_id']} ({row['model']}) is not what the bundles give"
     for row in rows:
-        old = published.get(row["row_id"])
-        if old is None:
+        if row["row_id"] in old:
+            yield from map(str, differing_cells(old[row["row_id"]], row))
+        else:
             yield f"{CROSS}: the row {row['row_id']} ({row['model']}) of the bundle {row['bundle']} is missing"
-            continue
-        for name, value in row.items():
-            if old.get(name, "") != text_of(value):
-                yield f"{CROSS}, row {row['row_id']}: {name} is {old.get(name, '')!r}, but should be {text_of(value)!r}"

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from sertbench import bundle, config, corpus, exclusions, plugins, selection
-from sertbench.errors import BundleError
 from sertbench.results import Predictions
 
 DECADE = 10
@@ -47,9 +46,3 @@ def decade(years: int) -> str:
     """
     first = years // DECADE * DECADE
     return f"{first}-{first + DECADE - 1}"
-
-
-def refuse_replay(folder: Path, run: Mapping[str, Any]) -> None:
-    """BundleError for a replayed claim, whose seeds test different utterances."""
-    if run.get("kind") == "replay":
-        raise BundleError(f"{folder.name} is a replayed claim. Name a run of `sertbench run`")

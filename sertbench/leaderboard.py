@@ -7,6 +7,8 @@ comparison clustered by speaker.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import combinations
@@ -23,12 +25,14 @@ from sertbench.results import Predictions
 
 
 def read_or_rebuild(path: Path, bundles: Bundles) -> list[Row]:
-    """The rows of a leaderboard; of one that is torn, those of all bundles of its corpus that are at hand.
+    """The rows of a leaderboard; of one that is torn or empty, those of all bundles of its corpus that are at hand.
 
     The torn file is kept beside it, as `<name>.damaged`.
     """
+    if not path.exists():
+        return []
     rows = parsed(path)
-    if all(None not in row and None not in row.values() for row in rows):
+    if rows and all(None not in row and None not in row.values() for row in rows):
         return checked(path, [row for row in rows if not quoted.is_quoted(row)])
     path.replace(path.with_name(f"{path.name}.damaged"))
     return gather(bundles).rows.get(path.stem, [])
@@ -72,7 +76,8 @@ def ranked(rows: Sequence[Row], bundles: Bundles) -> list[Row]:
 def judged(rows: Sequence[Row], bundles: Bundles) -> list[Row]:
     """The rows of one table, sorted by UAR, with their ranks (tie groups) and the models of identical predictions.
 
-    A row whose bundle is not at hand, damaged, or of a newer sertbench cannot be compared: it has a place but no rank.
+    A row whose bundle is not at hand, damaged, of a newer sertbench, or not about the same utterances as most others
+    cannot be compared: it has a place but no rank.
     """
     from sertbench.statistics import compare, ranks
 
@@ -83,7 +88,10 @@ def judged(rows: Sequence[Row], bundles: Bundles) -> list[Row]:
         if folder is not None and run is not None:
             with suppress(BundleError):
                 at_hand[position] = bundle.load_predictions(folder, run)
-    found, positions = list(at_hand.values()), list(at_hand)
+    about = {position: utterances(predictions) for position, predictions in at_hand.items()}
+    common = max(about.values(), key=list(about.values()).count, default="")
+    positions = [position for position in at_hand if about[position] == common]
+    found = [at_hand[position] for position in positions]
     p_values = np.ones((len(found), len(found)))
     for i, j in combinations(range(len(found)), 2):
         a, b = found[i], found[j]
@@ -95,6 +103,12 @@ def judged(rows: Sequence[Row], bundles: Bundles) -> list[Row]:
         verdicts[positions[i]] = {"rank": rank, "identical_to": " ".join(rows[positions[j]]["model"] for j in same)}
     nothing = {"rank": "", "identical_to": ""}
     return [{**row, **verdicts.get(position, nothing)} for position, row in enumerate(rows)]
+
+
+def utterances(predictions: Predictions) -> str:
+    """A hash of which utterances were tested, with their targets and speakers: what a comparison takes as common."""
+    columns = (predictions.column(name).tolist() for name in ("utterance", "target", "speaker"))
+    return hashlib.sha256(json.dumps([predictions.classes, *columns]).encode()).hexdigest()
 
 
 def shown(rows: Sequence[Row], mine: str) -> tuple[list[str], list[list[str]]]:

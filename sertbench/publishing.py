@@ -14,7 +14,7 @@ from typing import Any
 
 import tomli_w
 
-from sertbench import bundle, files, verify
+from sertbench import board_rows, bundle, files, verify
 from sertbench.bundles import Bundles
 from sertbench.errors import BundleError, few
 
@@ -37,11 +37,14 @@ def publish(folder: Path, bundles: Bundles) -> Path:
         )
     if findings := verify.verify_bundle(folder):
         raise BundleError(f"{folder.name} is not what its predictions give: {few(map(str, findings), 3)}")
+    if "cross" not in run:
+        board_rows.row_from(folder)  # a bundle that gives no row stays where it is
     run |= {part: public(run[part]) for part in SPOKEN if part in run}
     if private := list(private_words(run)):
         raise BundleError(f"{folder.name} names folders of this machine: {few(private, 3)}. Rename them, and run again")
     target = (bundles.crossed if "cross" in run else bundles).published / folder.name
-    (target / "run.json").unlink(missing_ok=True)
+    if not (target.exists() and target.samefile(folder)):  # of one that is published again, run.json is all there is
+        (target / "run.json").unlink(missing_ok=True)
     config = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
     files.write_text(target / "config.toml", tomli_w.dumps(public(config)))
     for name in run["files"]:  # `verify` has compared them with their hashes

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sertbench import board_files, cross_board, leaderboard, quoted, verify
-from sertbench.board_rows import KEY, Row, gather, key_of, text_of
+from sertbench import board_files, cross_board, leaderboard, quoted, replication, verify
+from sertbench.board_rows import KEY, Gathered, Row, gather, key_of, text_of
 from sertbench.bundles import Bundles
-from sertbench.errors import ConfigError, StorageError
+from sertbench.errors import BundleError, ConfigError, StorageError
+from sertbench.findings import differing_cells, doubled, without_bundle
 
 
-def derived(path: Path, rows: list[Row], bundles: Bundles) -> list[Row]:
-    """A leaderboard as it should be: the bundles' rows, and the published rows whose bundle is not at hand."""
-    keys = {key_of(row, KEY) for row in rows}
-    kept = [r for r in board_files.read(path) if not bundles.find(r) and key_of(r, KEY) not in keys]
-    return leaderboard.ranked([*kept, *rows], bundles)
+def derived(path: Path, gathered: Gathered, bundles: Bundles) -> list[Row]:
+    """A leaderboard as it should be: the bundles' rows, and the published rows whose bundle is not at hand.
+
+    A bundle that a run wrote after they were `gathered` was not: the run put its row there itself.
+    """
+    rows = {key_of(row, KEY): row for row in gathered.rows.get(path.stem, [])}
+    for row in board_files.read(path):
+        if row["bundle"] not in gathered.looked_at and (key_of(row, KEY) not in rows or bundles.find(row)):
+            rows[key_of(row, KEY)] = row
+    return leaderboard.ranked(list(rows.values()), bundles)
 
 
 def rebuild(folder: Path, runs: Path, corpora: Sequence[str] = ()) -> tuple[list[Path], list[str]]:
@@ -28,13 +34,13 @@ def rebuild(folder: Path, runs: Path, corpora: Sequence[str] = ()) -> tuple[list
     notes, paths = list(gathered.left_out), []
     there = set(board_files.tables(folder))
     for corpus in sorted({*gathered.rows, *there, *corpora}):
-        path, rows = folder / f"{corpus}.csv", gathered.rows.get(corpus, [])
+        path = folder / f"{corpus}.csv"
         if corpus not in {*gathered.rows, *there} and not quoted.rows(corpus):
             raise ConfigError(f"there is no bundle of {corpus} in {bundles}, and no paper's figures are known on it")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with board_files.locked(path):
-                made = derived(path, rows, bundles)
+                made = derived(path, gathered, bundles)
                 board_files.save(path, made)
         except OSError as error:
             raise StorageError(f"cannot write the leaderboard {path}: {error.strerror or error}") from error
@@ -45,11 +51,6 @@ def rebuild(folder: Path, runs: Path, corpora: Sequence[str] = ()) -> tuple[list
     return paths + crossed, notes + more
 
 
-def without_bundle(row: Row) -> str:
-    """The sentence for a row whose bundle is missing."""
-    return f"the bundle {row['bundle']} of {row['model']} ({row['row_id']}) is not at hand"
-
-
 def check(folder: Path, runs: Path) -> list[str]:
     """Whatever in the published leaderboards is not what the bundles give, in sentences; empty if all is well."""
     bundles = Bundles.of(runs, folder)
@@ -57,13 +58,22 @@ def check(folder: Path, runs: Path) -> list[str]:
     names = sorted({*gathered.rows, *board_files.tables(folder)})
     found = list(gathered.left_out)
     for corpus in names:
-        found += differences(folder / f"{corpus}.csv", gathered.rows.get(corpus, []), bundles)
-    return [*found, *cross_board.check(folder, bundles)]
+        found += differences(folder / f"{corpus}.csv", gathered, bundles)
+    for crossed in bundles.crossed:
+        try:
+            found += map(str, verify.verify_bundle(crossed))
+        except BundleError as error:
+            found.append(str(error))
+    found += cross_board.check(folder, bundles)
+    for replayed in sorted((folder / replication.FOLDER).glob("*.csv")):
+        wrong, missing = verify.verify_replication(replayed, runs)
+        found += [*map(str, wrong), *(f"{replayed.name}: no bundle at hand: {row}" for row in missing)]
+    return list(dict.fromkeys(found))
 
 
-def differences(path: Path, rows: list[Row], bundles: Bundles) -> Iterator[str]:
+def differences(path: Path, gathered: Gathered, bundles: Bundles) -> Iterator[str]:
     """Where one published leaderboard differs from what the bundles give."""
-    published = board_files.read(path)
+    published, rows = board_files.read(path), gathered.rows.get(path.stem, [])
     yield from map(str, verify.wrong_quotes(path))
     if not published and rows:
         yield f"{path} is missing or empty; the bundles give {len(rows)} rows"
@@ -71,10 +81,9 @@ def differences(path: Path, rows: list[Row], bundles: Bundles) -> Iterator[str]:
     for row in rows:
         yield from map(str, verify.verify_bundle(bundles.find(row) or path))
     old = {r["row_id"]: r for r in published}
-    made = derived(path, rows, bundles)
+    made = derived(path, gathered, bundles)
     new = {r["row_id"]: r for r in made}
-    if len(old) < len(published):
-        yield f"{path.name}: a row stands there twice"
+    yield from map(str, doubled(path, published))
     for row in published:
         if row["row_id"] not in new:
             yield f"{path.name}: the row {row['row_id']} ({row['model']}) is not the newest run of its kind"
@@ -84,6 +93,6 @@ def differences(path: Path, rows: list[Row], bundles: Bundles) -> Iterator[str]:
         if row_id not in old:
             yield f"{path.name}: the row {row_id} ({row['model']}) of the bundle {row['bundle']} is missing"
         elif bundles.find(row):
-            yield from map(str, verify.differing_cells(old[row_id], row))
+            yield from map(str, differing_cells(old[row_id], row))
     if not set(old) ^ set(new) and [r["row_id"] for r in published] != [text_of(r["row_id"]) for r in made]:
         yield f"{path.name}: the rows stand in another order"

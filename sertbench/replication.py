@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sertbench import board_files, board_rows, bundle
+from sertbench import board_files, board_rows
 from sertbench.board_rows import Row, key_of, text_of
 from sertbench.bundles import Bundles
 from sertbench.claim import SCORES
@@ -147,8 +147,8 @@ def find_honest(
     wanted = {"model": model, "corpus": corpus, "label_set": label_set, "subset": subset, "ranked": "1"}
     rows = board_files.read(boards / f"{corpus}.csv")
     for folder in Bundles.of(runs, boards):
-        with suppress(BundleError, KeyError, TypeError):  # not a whole bundle: so not an honest row either
-            rows.append(board_rows.row_of(bundle.load_run(folder), folder))
+        with suppress(BundleError):  # not a whole bundle: so not an honest row either
+            rows.append(board_rows.row_from(folder))
     same = [r for r in rows if all(text_of(r.get(name)) == value for name, value in wanted.items())]
     return max(same, key=lambda r: (r["protocol"] == protocol, str(r["date_utc"])), default=None)
 

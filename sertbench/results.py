@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sertbench.errors import few
 from sertbench.scores import Scores, calibration, score
 
 if TYPE_CHECKING:
     import pandas as pd
+
+SAME = ("utterance", "fold", "speaker", "style", "target")  # what every seed says alike of an utterance
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,23 @@ class Predictions:
     @cached_property
     def _first(self) -> pd.DataFrame:
         return self.frame[self.frame["seed"] == self.seeds[0]].sort_values("utterance")
+
+
+def fault(frame: pd.DataFrame, classes: Sequence[str]) -> str:
+    """What keeps a table from being the frame of `Predictions`, in words; empty if nothing does."""
+    columns = [f"p_{c}" for c in classes]
+    if lacking := [name for name in (*SAME, "seed", *columns) if name not in frame]:
+        return f"lacks {few(lacking)}"
+    if frame.empty:
+        return "has no rows"
+    if not np.isfinite(frame[columns].to_numpy(dtype=np.float64)).all():
+        return "has probabilities that are no numbers"
+    if not frame["target"].isin(range(len(classes))).all():
+        return "has targets that are no classes"
+    together = frame.groupby(list(SAME), dropna=False, sort=False).size()
+    if frame.duplicated(["seed", "utterance"]).any() or (together != frame["seed"].nunique()).any():
+        return "has other utterances, or says other things of them, for one seed than for another"
+    return ""
 
 
 def percent(fraction: float) -> float | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -13,21 +13,11 @@ from sertbench import board_files, board_rows, bundle, cross_board, files, leade
 from sertbench.board_rows import Row, text_of
 from sertbench.bundles import CROSSED, REPLAYS, Bundles
 from sertbench.errors import BundleError
-from sertbench.protocols import table_sha256
-from sertbench.results import Predictions, figures
+from sertbench.findings import JUDGED, Finding, differing_cells, doubled
+from sertbench.protocols import ROLES, table_sha256
+from sertbench.results import Predictions, fault, figures
 
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that is not as published."""
-
-    where: str  #     bundle or row
-    what: str  #      file, figure or cell
-    published: str
-    found: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what} is {self.published!r}, but should be {self.found!r}"
+WRITTEN = ("config.toml", "split.parquet", "predictions.parquet")  # of every bundle
 
 
 def verify_bundle(folder: Path) -> list[Finding]:
@@ -36,17 +26,12 @@ def verify_bundle(folder: Path) -> list[Finding]:
     Raises BundleError if it is not a whole bundle.
     """
     run = bundle.load_run(folder)
-    try:
-        scoring = list(wrong_scoring(folder, run))
-        return [
-            *changed_files(folder, run),
-            *wrong_split(folder, run),
-            *scoring,
-            *(wrong_figures(folder, run) if not scoring else ()),
-            *wrong_order(folder, run),
-        ]
-    except (KeyError, TypeError) as error:
-        raise BundleError(f"{folder / 'run.json'} is damaged: {error!r} is missing or of the wrong kind") from error
+    with bundle.reading(folder):
+        found = [*changed_files(folder, run), *wrong_split(folder, run), *wrong_order(folder, run)]
+        if scoring := list(wrong_scoring(folder, run)):
+            return [*found, *scoring]
+        found += wrong_figures(folder, run)
+        return found if is_replay(run) else [*found, *unlogged(folder, run), *wrong_flags(folder, run)]
 
 
 def is_replay(run: Mapping[str, Any]) -> bool:
@@ -56,8 +41,8 @@ def is_replay(run: Mapping[str, Any]) -> bool:
 
 def changed_files(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
     """Files that are missing or have another hash than run.json says."""
-    for name, published in run["files"].items():
-        path = folder / name
+    for name in dict.fromkeys([*WRITTEN, *run["files"]]):
+        path, published = folder / name, run["files"].get(name, "without a hash")
         found = files.sha256(path) if path.exists() else "missing"
         if found != published:
             yield Finding(folder.name, name, published, found)
@@ -78,13 +63,23 @@ def wrong_split(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
     sha256 = table_sha256(run["protocol"]["name"], rows)
     if sha256 != run["protocol"]["sha256"]:
         yield Finding(folder.name, "the split's hash", run["protocol"]["sha256"], sha256)
+    n_tested = split["utterance"][split["role"] == "test"].nunique()
+    if not is_replay(run) and run["corpus"]["n_tested"] != n_tested:
+        yield Finding(folder.name, "the number of test utterances", str(run["corpus"]["n_tested"]), str(n_tested))
 
 
 def wrong_scoring(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
-    """Test utterances that were not scored exactly once per seed."""
+    """Test utterances that were not scored exactly once per seed, and seeds that were left out."""
     split = read_table(folder / "split.parquet")
     test = split[split["role"] == "test"]
     frame = read_table(folder / "predictions.parquet")
+    if not is_replay(run) and (said := fault(frame, run["corpus"]["classes"])):
+        yield Finding(folder.name, "predictions.parquet", said, "each test utterance once for every seed")
+    if not {"seed", "fold", "utterance"} <= set(frame):
+        return
+    seeds, finished = (" ".join(map(str, s)) for s in (sorted(frame["seed"].unique()), finished_seeds(run)))
+    if seeds != finished:
+        yield Finding(folder.name, "the seeds of the predictions", seeds, finished)
     for seed, part in frame.groupby("seed"):
         mine = test[test["fold"].str.startswith(f"{seed}/")] if is_replay(run) else test
         wanted = set(zip(mine["fold"], mine["utterance"], strict=True))
@@ -95,8 +90,15 @@ def wrong_scoring(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
             )
 
 
+def finished_seeds(run: Mapping[str, Any]) -> list[int]:
+    """The seeds whose predictions a bundle must have: all that were asked for, but for those that failed."""
+    if is_replay(run):
+        return sorted({fit["seed"] for fit in run["fits"]})
+    return sorted(set(range(run["config"]["seeds"])) - {failure["seed"] for failure in run.get("failures", ())})
+
+
 def wrong_figures(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
-    """Figures of run.json that do not follow from the predictions."""
+    """Figures of run.json that do not follow from the predictions, or from the fits on the validation part."""
     frame, classes = read_table(folder / "predictions.parquet"), tuple(run["corpus"]["classes"])
     if is_replay(run):
         found = replication.figures(frame, classes, run["claim"]["score"])
@@ -106,6 +108,10 @@ def wrong_figures(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
     for name in dict.fromkeys([*published, *found]):
         if text_of(published.get(name)) != text_of(found.get(name)):
             yield Finding(folder.name, name, text_of(published.get(name)), text_of(found.get(name)))
+    if run.get("fits") and not is_replay(run):
+        val_uar = round(100 * fmean(fit["val_uar"] for fit in run["fits"]), 2)
+        if text_of(run["val_uar"]) != text_of(val_uar):
+            yield Finding(folder.name, "val_uar", text_of(run["val_uar"]), text_of(val_uar))
 
 
 def wrong_order(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
@@ -119,6 +125,29 @@ def wrong_order(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
         if (fold, seed) in seen:
             yield Finding(folder.name, f"test part of fold {fold}, seed {seed}", "read again", "read once")
         seen.add((fold, seed))
+
+
+def unlogged(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
+    """Test parts that have predictions but were never read."""
+    frame = read_table(folder / "predictions.parquet")
+    read = {(read["fold"], read["seed"]) for read in run["test_reads"]}
+    for fold, seed in sorted(set(zip(frame["fold"], frame["seed"].tolist(), strict=True)) - read):
+        yield Finding(folder.name, f"test part of fold {fold}, seed {seed}", "not in the log", "read once")
+
+
+def wrong_flags(folder: Path, run: Mapping[str, Any]) -> Iterator[Finding]:
+    """Flags of the folds that their speakers belie, as far as the predictions name them: those who are tested."""
+    frame, split = read_table(folder / "predictions.parquet"), read_table(folder / "split.parquet")
+    speaker = frame.drop_duplicates("utterance").set_index("utterance")["speaker"]
+    known = split.assign(speaker=split["utterance"].map(speaker)).dropna(subset="speaker")
+    train, val, test = (
+        set(zip(part["fold"], part["speaker"], strict=True)) for part in (known[known["role"] == r] for r in ROLES)
+    )
+    flags = run["protocol"]["flags"]
+    if flags["speaker_independent"] and test & (train | val):
+        yield Finding(folder.name, "speaker_independent", "1", "0")
+    if not flags["val_speaker_overlap"] and train & val:
+        yield Finding(folder.name, "val_speaker_overlap", "0", "1")
 
 
 def verify_table(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
@@ -136,12 +165,15 @@ def verify_table(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
             missing.append(f"{row['model']} ({row['row_id']}): {runs / row['bundle']}")
             continue
         findings += verify_bundle(folder)
-        findings += differing_cells(row, board_rows.row_of(bundle.load_run(folder), folder))
+        findings += differing_cells(row, board_rows.row_from(folder))
+    findings += doubled(path, rows)
     if not missing and not findings:
-        ranks = {r["row_id"]: text_of(r.get("rank")) for r in leaderboard.ranked(rows, bundles)}
+        ranked = {r["row_id"]: r for r in leaderboard.ranked(rows, bundles)}
         for row in rows:
-            if row["rank"] != ranks[row["row_id"]]:
-                findings.append(Finding(f"{path.name}, {row['model']}", "rank", row["rank"], ranks[row["row_id"]]))
+            for name in JUDGED:
+                published, found = row.get(name, ""), text_of(ranked[row["row_id"]][name])
+                if published != found:
+                    findings.append(Finding(f"{path.name}, {row['model']}", name, published, found))
     return findings, missing
 
 
@@ -174,7 +206,8 @@ def verify_replication(path: Path, runs: Path) -> tuple[list[Finding], list[str]
     findings: list[Finding] = []
     missing: list[str] = []
     bundles = Bundles.of(runs, path.parent.parent)
-    for row in board_files.read(path, replication.KEY):
+    rows = board_files.read(path, replication.KEY)
+    for row in rows:
         folder = bundles.replays.find(row)
         if folder is None:
             missing.append(f"{row['model']} ({row['row_id']}): {runs / REPLAYS / row['bundle']}")
@@ -184,11 +217,13 @@ def verify_replication(path: Path, runs: Path) -> tuple[list[Finding], list[str]
         if row["honest_bundle"]:
             other = bundles.find(row, "honest_")
             if other is not None:
-                honest = board_rows.row_of(bundle.load_run(other), other)
+                honest = board_rows.row_from(other)
             else:
                 missing.append(f"honest {row['model']} ({row['honest_row_id']}): {runs / row['honest_bundle']}")
-        findings += differing_cells(row, replication.row_of(bundle.load_run(folder), folder, honest))
-    return findings, missing
+                row = {k: v for k, v in row.items() if not k.startswith(("honest_", "optimism_"))}
+        with bundle.reading(folder):
+            findings += differing_cells(row, replication.row_of(bundle.load_run(folder), folder, honest))
+    return [*findings, *doubled(path, rows)], missing
 
 
 def verify_cross(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
@@ -197,23 +232,18 @@ def verify_cross(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
     missing: list[str] = []
     derived: dict[str, dict[str, Row]] = {}
     bundles = Bundles.of(runs, path.parent).crossed
-    for row in board_files.read(path, cross_board.KEY):
+    rows = board_files.read(path, cross_board.KEY)
+    for row in rows:
         folder = bundles.find(row)
         if folder is None:
             missing.append(f"{row['model']} ({row['row_id']}): {runs / CROSSED / row['bundle']}")
             continue
         if folder.name not in derived:
             findings += verify_bundle(folder)
-            derived[folder.name] = {r["row_id"]: r for r in cross_board.rows_of(bundle.load_run(folder), folder)}
+            with bundle.reading(folder):
+                derived[folder.name] = {r["row_id"]: r for r in cross_board.rows_of(bundle.load_run(folder), folder)}
         if row["row_id"] not in derived[folder.name]:
             findings.append(Finding(path.name, "row", row["row_id"], "none of this bundle's"))
             continue
         findings += differing_cells(row, derived[folder.name][row["row_id"]])
-    return findings, missing
-
-
-def differing_cells(row: Row, derived: Row) -> Iterator[Finding]:
-    """Cells of a row that are not what its bundle says."""
-    for name, value in derived.items():
-        if row.get(name, "") != text_of(value):
-            yield Finding(f"row {row['row_id']} ({row['model']})", name, row.get(name, ""), text_of(value))
+    return [*findings, *doubled(path, rows)], missing

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from sertbench import board_files, cross, cross_board, cross_corpus, plugins, verify
+from sertbench import board_files, bundle, cross, cross_board, cross_corpus, files, plugins, verify
 from sertbench.bundles import Bundles
 from sertbench.cli import main
 from sertbench.corpus import LabelSet, Manifest, Utterance
@@ -283,7 +283,8 @@ def test_a_matrix_has_a_row_per_cell_on_a_board_of_its_own(here: Path) -> None:
 
 
 def test_the_test_corpus_had_no_part_in_any_choice(here: Path) -> None:
-    for run, folder in cross_board.oldest_first(Bundles.of(here / "runs", here)):
+    for folder in Bundles.of(here / "runs", here).crossed:
+        run = bundle.load_run(folder)
         if run["cross"]["kind"] == "cross":
             split = json.loads(pd.read_parquet(folder / "split.parquet").to_json(orient="records"))
             corpora = {
@@ -329,6 +330,72 @@ def test_the_board_is_rebuilt_and_checked_from_its_bundles(here: Path, tmp_path:
     assert [line for line in cross_board.check(tmp_path, bundles) if "is missing" in line]
     none = Bundles.of(tmp_path / "nothing", tmp_path)
     assert len([line for line in cross_board.check(here / "leaderboards", none) if "not at hand" in line]) == 4
+
+
+@pytest.fixture
+def copied(here: Path, tmp_path: Path) -> tuple[Path, tuple[str, ...]]:
+    """A copy of the runs and the board that may be spoilt, and the options that name it."""
+    for name in ("runs", "leaderboards"):
+        shutil.copytree(here / name, tmp_path / name, ignore=shutil.ignore_patterns("fits"))
+    return tmp_path, ("--runs", str(tmp_path / "runs"), "--leaderboards", str(tmp_path / "leaderboards"))
+
+
+def test_an_invented_row_is_named_and_gone_from_the_board_that_is_made_anew(copied, capsys) -> None:
+    place, options = copied
+    path = place / "leaderboards" / "cross.csv"
+    whole = path.read_bytes()
+    found = rows(path)
+    invented = {**found[0], "row_id": "invented", "model": "mine", "uar_pooled_mean": "99.00"}
+    board_files.write(path, [*found, invented, found[1]], cross_board.COLUMNS)
+
+    assert main(["leaderboard", "--check", *options]) == 1
+    said = capsys.readouterr().out
+    assert "cross.csv: the row invented (mine) is not what the bundles give" in said
+    assert f"cross.csv: the number of rows {found[1]['row_id']} is '2'" in said
+    assert main(["leaderboard", *options]) == 0
+    assert path.read_bytes() == whole
+    assert main(["leaderboard", "--check", *options]) == 0
+
+
+def test_the_check_looks_at_the_predictions_and_the_log_of_each_run(copied, capsys) -> None:
+    place, options = copied
+    folder = next((place / "runs" / "cross").glob("one+two-*"))
+    run = bundle.load_run(folder)
+    frame = pd.read_parquet(folder / "predictions.parquet").iloc[1:]
+    frame.to_parquet(folder / "predictions.parquet", index=False)
+    run["files"]["predictions.parquet"] = files.sha256(folder / "predictions.parquet")
+    bundle.save_run(folder, run)
+    assert main(["leaderboard", *options]) == 0
+    assert main(["leaderboard", "--check", *options]) == 1
+    assert "utterances scored with seed 0 is '11'" in capsys.readouterr().out
+
+
+def test_a_completed_run_takes_the_place_of_its_incomplete_row(copied) -> None:
+    place, _ = copied
+    folder = next((place / "runs" / "cross").glob("one+two-*"))
+    run, path = bundle.load_run(folder), place / "leaderboards" / "cross.csv"
+    path.unlink()
+    run["config"]["seeds"] = 2
+    failed = {**run, "failures": [{"fold": "cross", "seed": 1, "reason": "made to fail"}]}
+    cross_board.add(path.parent, cross_board.rows_of(failed, folder))
+    assert [(r["n_seeds"], r["unranked_reason"]) for r in rows(path)] == [
+        ("1", "cross-corpus; incomplete: 1 fits failed")
+    ]
+    frame = pd.read_parquet(folder / "predictions.parquet")
+    pd.concat([frame, frame.assign(seed=1)]).to_parquet(folder / "predictions.parquet", index=False)
+    run["files"]["predictions.parquet"] = files.sha256(folder / "predictions.parquet")
+    cross_board.add(path.parent, cross_board.rows_of(run, folder))
+    assert [(r["n_seeds"], r["unranked_reason"]) for r in rows(path)] == [("2", "cross-corpus")]
+
+
+def test_a_cross_corpus_run_is_published_by_its_name(copied, capsys) -> None:
+    place, options = copied
+    folder = next((place / "runs" / "cross").glob("one+two-*"))
+    run = bundle.load_run(folder)
+    run["model"]["origin"] = "built in"  # a file's folder would not be published
+    bundle.save_run(folder, run)
+    assert main(["publish", folder.name, *options]) == 0
+    assert (place / "leaderboards" / "bundles" / "cross" / folder.name / "run.json").exists()
 
 
 def test_the_same_command_again_takes_what_is_there(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sertbench import board_files, board_rows, bundle, comparison, leaderboard, verify
+from sertbench import board_files, board_rows, bundle, comparison, files, leaderboard, verify
+from sertbench.bundles import Bundles
 from sertbench.cli import main
 from sertbench.config import RunConfig, dump
 from sertbench.errors import BundleError, StorageError
 from sertbench.protocols import Fold, Split
-from sertbench.results import Predictions, figures
+from sertbench.results import Predictions, fault, figures
 
 CLASSES = ("angry", "sad")
 SPEAKERS = tuple("abcdefgh")
@@ -210,6 +211,13 @@ def test_a_foreign_csv_is_refused_and_left_alone(tmp_path: Path) -> None:
     assert path.read_text() == "a,b\n1,2\n"
 
 
+def test_a_board_that_was_emptied_gets_its_rows_again_from_their_bundles(tmp_path: Path) -> None:
+    add(tmp_path, "strong", 0.9, 1)
+    (tmp_path / "boards" / "made.csv").write_text("")
+    assert {r["model"] for r in add(tmp_path, "weak", 0.6, 2)} == {"strong", "weak"}
+    assert (tmp_path / "boards" / "made.csv.damaged").exists()
+
+
 def test_verify_passes_what_was_written(tmp_path: Path) -> None:
     add(tmp_path, "strong", 0.9, 1)
     add(tmp_path, "weak", 0.6, 2)
@@ -262,7 +270,112 @@ def test_verify_finds_a_changed_split(tmp_path: Path) -> None:
     split = pd.read_parquet(folder / "split.parquet")
     split.loc[0, "role"] = "val"
     split.to_parquet(folder / "split.parquet", index=False)
-    assert [f.what for f in verify.verify_bundle(folder)] == ["split.parquet", "the split's hash"]
+    found = [f.what for f in verify.verify_bundle(folder)]
+    assert found == ["split.parquet", "the split's hash", "val_speaker_overlap"]
+
+
+def rewrite(folder: Path, frame: pd.DataFrame) -> None:
+    """Put other predictions into a bundle, with the hash and the figures that they give."""
+    run = bundle.load_run(folder)
+    frame.to_parquet(folder / "predictions.parquet", index=False)
+    run["files"]["predictions.parquet"] = files.sha256(folder / "predictions.parquet")
+    if not fault(frame, CLASSES):
+        run["figures"] = figures(Predictions(frame, CLASSES))
+    bundle.save_run(folder, run)
+
+
+def test_verify_finds_a_file_without_a_hash_and_a_validation_score_that_the_fits_do_not_give(
+    tmp_path: Path, made_bundle
+) -> None:
+    folder = made_bundle(tmp_path)
+    assert verify.verify_bundle(folder) == []
+    run = bundle.load_run(folder)
+    hashes = {k: v for k, v in run["files"].items() if k != "config.toml"}
+    bundle.save_run(folder, {**run, "files": hashes, "val_uar": 91.0})
+    assert [(f.what, f.published) for f in verify.verify_bundle(folder)] == [
+        ("config.toml", "without a hash"), ("val_uar", "91.00"),
+    ]  # fmt: skip
+
+
+def test_verify_finds_seeds_that_were_left_out(tmp_path: Path) -> None:
+    _, folder = make_run(tmp_path / "runs", "model", 0.8)
+    frame = pd.read_parquet(folder / "predictions.parquet")
+    rewrite(folder, frame[frame["seed"] != 1])
+    assert [str(f).partition(": ")[2] for f in verify.verify_bundle(folder)] == [
+        "the seeds of the predictions is '0 2', but should be '0 1 2'"
+    ]
+    run = bundle.load_run(folder)
+    bundle.save_run(folder, {**run, "failures": [{"fold": "1", "seed": 1, "reason": "made to fail"}]})
+    assert verify.verify_bundle(folder) == []
+
+
+def test_verify_finds_predictions_without_a_reading_in_the_log(tmp_path: Path) -> None:
+    run, folder = make_run(tmp_path / "runs", "model", 0.8)
+    bundle.save_run(folder, {**run, "test_reads": run["test_reads"][1:]})
+    assert [f.published for f in verify.verify_bundle(folder)] == ["not in the log"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "what"),
+    [
+        ("p_sad", np.nan, "has probabilities that are no numbers"),
+        ("target", 0, "for one seed than for another"),
+        ("target", 9, "has targets that are no classes"),
+        ("speaker", "x", "for one seed than for another"),
+        ("utterance", "x", "for one seed than for another"),
+    ],
+)
+def test_predictions_that_are_none_are_found_and_never_ranked(
+    tmp_path: Path, column: str, value: Any, what: str
+) -> None:
+    _, folder = make_run(tmp_path / "runs", "model", 0.9)
+    frame = pd.read_parquet(folder / "predictions.parquet")
+    frame.loc[frame["seed"] == 1, column] = value
+    rewrite(folder, frame)
+    assert any(what in f.published for f in verify.verify_bundle(folder))
+    assert [
+        r["rank"] for r in leaderboard.ranked([board_rows.row_from(folder)], Bundles(tmp_path, tmp_path / "runs"))
+    ] == [""]
+
+
+def test_a_bundle_about_fewer_utterances_has_no_rank_and_stops_no_other(tmp_path: Path) -> None:
+    _, folder = make_run(tmp_path / "runs", "best", 0.95, 3)
+    frame = pd.read_parquet(folder / "predictions.parquet")
+    rewrite(folder, frame[frame["utterance"] != "a00"])
+    for seed, model in enumerate(("strong", "weak")):
+        make_run(tmp_path / "runs", model, 0.9 - 0.3 * seed, seed)
+    bundles = Bundles(tmp_path, tmp_path / "runs")
+    found = {r["model"]: r["rank"] for r in leaderboard.ranked([board_rows.row_from(b) for b in bundles], bundles)}
+    assert found == {"best": "", "strong": 1, "weak": 2}
+
+
+def test_verify_finds_flags_that_the_speakers_belie_and_a_wrong_count(tmp_path: Path) -> None:
+    _, folder = make_run(tmp_path / "runs", "model", 0.8)
+    rewrite(folder, pd.read_parquet(folder / "predictions.parquet").assign(speaker="a"))
+    run = bundle.load_run(folder)
+    run["corpus"]["n_tested"] = 999
+    bundle.save_run(folder, run)
+    assert [f.what for f in verify.verify_bundle(folder)] == [
+        "the number of test utterances", "speaker_independent", "val_speaker_overlap",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("missing", ["timing", "files", "fits", "environment"])
+def test_a_damaged_record_is_an_error_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], missing: str
+) -> None:
+    add(tmp_path, "model", 0.8)
+    folder = next((tmp_path / "runs").iterdir())
+    run = bundle.load_run(folder)
+    bundle.save_run(
+        folder, {k: v for k, v in run.items() if k != missing} | ({"fits": [0]} if missing == "fits" else {})
+    )
+    options = ("--runs", str(tmp_path / "runs"))
+    assert main(["verify", str(tmp_path / "boards" / "made.csv"), *options]) == 2
+    assert "is damaged" in capsys.readouterr().err
+    assert main(["publish", "--all", *options, "--leaderboards", str(tmp_path / "boards")]) == 2
+    assert "is damaged" in capsys.readouterr().err
+    assert not list(tmp_path.glob("boards/bundles/*/run.json"))
 
 
 def test_verify_command_says_what_is_wrong_and_exits_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -325,6 +438,14 @@ def test_compare_says_that_rows_of_few_seeds_are_provisional(tmp_path: Path) -> 
     assert "Caution: fewer than five seeds (one 3): provisional." in comparison.compare(one, two)
 
 
+def test_compare_says_why_one_of_the_two_is_not_ranked(tmp_path: Path) -> None:
+    _, a = make_run(tmp_path, "a", 0.8, 1)
+    run, b = make_run(tmp_path, "b", 0.7, 2)
+    assert "is not ranked" not in comparison.compare(a, b)
+    bundle.save_run(b, {**run, "protocol": {**run["protocol"], "leaky": True}})
+    assert "Caution: b is not ranked: leaky folds." in comparison.compare(a, b)
+
+
 def test_compare_refuses_another_membership(tmp_path: Path) -> None:
     _, a = make_run(tmp_path, "a", 0.8)
     run, b = make_run(tmp_path, "b", 0.8)
@@ -332,6 +453,30 @@ def test_compare_refuses_another_membership(tmp_path: Path) -> None:
     fewer = Predictions(frame[frame["utterance"] != "a00"], CLASSES)
     bundle.save(b, "", make_split(), fewer, run)
     with pytest.raises(BundleError, match=r"tested on 160 utterances, .* on 159, and 1 are in one of them only"):
+        comparison.compare(a, b)
+
+
+def test_compare_speaks_of_folds_where_both_have_the_same_and_several(tmp_path: Path) -> None:
+    _, a = make_run(tmp_path, "a", 0.9, 1)
+    _, b = make_run(tmp_path, "b", 0.7, 2)
+    assert "Over the folds, a is better" in comparison.compare(a, b)
+    frames = [pd.read_parquet(folder / "predictions.parquet") for folder in (a, b)]
+    rewrite(b, frames[1].assign(fold=np.where(frames[1]["utterance"].str[1:].astype(int) % 2, "1", "2")))
+    said = comparison.compare(a, b)
+    assert "Over the folds" not in said
+    assert "their folds differ" in said
+    for folder, frame in zip((a, b), frames, strict=True):
+        rewrite(folder, frame.assign(fold="1"))
+    said = comparison.compare(a, b)
+    assert said.startswith("UAR: a")
+    assert "Over the folds" not in said
+
+
+def test_compare_refuses_a_replay_whose_seeds_test_different_utterances(tmp_path: Path) -> None:
+    _, a = make_run(tmp_path, "a", 0.9, 1)
+    run, b = make_run(tmp_path, "b", 0.7, 2)
+    bundle.save_run(b, {**run, "kind": "replay"})
+    with pytest.raises(BundleError, match="is a replayed claim, whose seeds test different utterances"):
         comparison.compare(a, b)
 
 

@@ -58,6 +58,21 @@ def test_a_published_board_verifies_without_the_runs_and_names_no_folder(root: P
     assert {p.name for p in public.iterdir()} == kept
 
 
+def test_a_published_run_that_is_published_again_is_never_without_its_record(root: Path, monkeypatch) -> None:
+    call("publish", root, "--all")
+    shutil.rmtree(root / "runs")
+    public = next((root / "boards" / "bundles").glob("one-0-*"))
+
+    def full(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    assert call("publish", root, public.name) == 2
+    assert bundle.is_whole(public)
+    monkeypatch.undo()
+    assert call("publish", root, public.name) == 0
+
+
 def test_a_synthetic_corpus_is_left_out_and_refused_by_name(root: Path, capsys) -> None:
     call("publish", root, "--all")
     assert not (root / "boards" / "toy.csv").exists()
@@ -109,6 +124,38 @@ def test_a_run_made_again_has_a_row_of_its_own_bundle(root: Path, made_bundle) -
     assert Bundles.of(root / "runs", root / "boards").find(row) == mine
     assert call("leaderboard", root, "--check") == 1  # the published copy is the older of the two, and that is said
     assert main(["verify", str(root / "boards" / "one.csv"), "--runs", str(root / "runs")]) == 0
+
+
+def test_a_run_that_was_made_again_is_published_by_its_name(root: Path, made_bundle) -> None:
+    call("publish", root, "--all")
+    for spoilt in ("one-0-*", "toy-*"):
+        shutil.rmtree(next((root / "runs").glob(spoilt)))
+    mine = made_bundle(root / "runs", "strong", "one", 0.85, 0, date="2026-03-01T00:00:00+00:00")
+    assert call("publish", root, mine.name) == 0
+    assert bundle.load_run(root / "boards" / "bundles" / mine.name)["date_utc"].startswith("2026-03")
+    assert call("leaderboard", root, "--check") == 0
+
+
+def test_of_two_runs_of_one_row_the_newest_stands_in_the_published_table(root: Path, made_bundle) -> None:
+    """A model that was edited and run again has another bundle with another hash in its name."""
+    for draw, day in enumerate(("02", "04", "03")):
+        made_bundle(root / "runs", "edited", "two", 0.5, draw + 20, date=f"2026-01-{day}T00:00:00+00:00")
+    assert call("publish", root, "--all") == 0
+    assert [r["date_utc"][:10] for r in board_files.read(root / "boards" / "two.csv")] == ["2026-01-04"]
+
+
+def test_what_was_measured_after_publishing_is_in_the_row_and_published_by_the_run_s_name(root: Path) -> None:
+    call("publish", root, "--all")
+    shutil.rmtree(next((root / "runs").glob("toy-*")))
+    mine, boards = next((root / "runs").glob("one-0-*")), root / "boards"
+    run = bundle.load_run(mine)
+    bundle.save_run(mine, {**run, "optimism": {"test_epoch": 91.0, "oracle_gap": 1.5}})
+
+    assert Bundles.of(root / "runs", boards).settled(mine) == mine  # what `sertbench run --optimism` makes the row of
+    assert call("publish", root, mine.name) == 0
+    assert [r["oracle_gap"] for r in board_files.read(boards / "one.csv")] == ["1.50", ""]
+    assert bundle.load_run(boards / "bundles" / mine.name)["optimism"]["oracle_gap"] == 1.5
+    assert call("leaderboard", root, "--check") == 0
 
 
 def test_a_damaged_bundle_or_one_with_a_folder_in_it_is_not_published(root: Path, made_bundle, capsys) -> None:

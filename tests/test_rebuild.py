@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sertbench import board_files, export, rebuild
+from sertbench import board_files, board_rows, export, leaderboard, rebuild
+from sertbench.bundles import Bundles
 from sertbench.cli import main
 
 HOSTILE = "<script>alert(1)</script>"
@@ -69,6 +70,28 @@ def test_check_names_the_cell_that_was_edited_and_writes_nothing(folders, capsys
     assert path.read_bytes() == edited
 
 
+@pytest.mark.parametrize("column", ["identical_to", "oracle_gap", "published_ua", "uar_style_improvised", "f1_micro"])
+def test_a_cell_of_which_the_bundle_says_nothing_is_named(folders, capsys, column: str) -> None:
+    runs, boards = folders
+    path = boards / "one.csv"
+    rows = board_files.read(path)
+    rows[0][column] = "99.99"
+    board_files.write(path, rows)
+
+    assert call("leaderboard", runs, boards, "--check") == 1
+    assert f"{column} is '99.99'" in capsys.readouterr().out
+    assert main(["verify", str(path), "--runs", str(runs)]) == 1
+    assert f"{column} is '99.99'" in capsys.readouterr().out
+
+
+def test_verify_names_a_row_that_stands_there_twice(folders, capsys) -> None:
+    runs, boards = folders
+    rows = board_files.read(boards / "one.csv")
+    board_files.write(boards / "one.csv", [*rows, rows[-1]])
+    assert main(["verify", str(boards / "one.csv"), "--runs", str(runs)]) == 1
+    assert f"the number of rows {rows[-1]['row_id']} is '2'" in capsys.readouterr().out
+
+
 def test_check_names_missing_foreign_and_doubled_rows(folders, capsys, made_bundle) -> None:
     runs, boards = folders
     path = boards / "one.csv"
@@ -82,7 +105,7 @@ def test_check_names_missing_foreign_and_doubled_rows(folders, capsys, made_bund
 
     said = capsys.readouterr().out
     assert re.search(r"one\.csv: the row \w+ \(strong\) of the bundle \S+ is missing", said)
-    assert "one.csv: a row stands there twice" in said
+    assert re.search(r"one\.csv: the number of rows \w+ is '2'", said)
     assert re.search(r"two\.csv: the bundle \S+ of strong \(\w+\) is not at hand", said)
     assert "three.csv is missing or empty" in said
 
@@ -104,6 +127,23 @@ def test_the_newest_run_of_a_row_counts_and_the_older_is_named(folders, capsys, 
     assert call("leaderboard", runs, boards) == 1
     assert [r["bundle"] for r in board_files.read(boards / "two.csv")] == [newer.name]
     assert f"{newer.name} is a newer run of the same row" in capsys.readouterr().out
+
+
+def test_a_run_that_ends_meanwhile_keeps_its_row(folders, made_bundle, monkeypatch) -> None:
+    runs, boards = folders
+
+    def gathered(bundles: Bundles) -> board_rows.Gathered:
+        found = board_rows.gather(bundles)
+        for model, draw in (("new", 11), ("strong", 12)):
+            new = made_bundle(runs, model, "one", 0.6, draw, date="2026-02-01T00:00:00+00:00")
+            leaderboard.add(boards, board_rows.row_from(new), runs)
+        return found
+
+    monkeypatch.setattr(rebuild, "gather", gathered)
+    assert call("leaderboard", runs, boards) == 0
+    rows = board_files.read(boards / "one.csv")
+    assert {r["model"] for r in rows if r["date_utc"].startswith("2026-02")} == {"new", "strong"}
+    assert len(rows) == 4
 
 
 def test_a_row_without_its_bundle_is_kept_and_named(folders, capsys) -> None:

@@ -341,8 +341,11 @@ def test_the_honest_row_of_the_same_model_stands_beside_and_gives_the_optimism(p
 def test_verify_names_a_replayed_figure_that_was_edited(place, capsys):
     assert small("--seeds", "1") == 0
     board = place / "leaderboards" / "replication" / "mine.csv"
+    assert main(["leaderboard", "--check"]) == 0
     board.write_text(board.read_text().replace(",99.50,0.50,", ",66.66,0.50,"))
     assert main(["verify", str(board)]) == 1
+    assert "published_wa is '66.66'" in capsys.readouterr().out
+    assert main(["leaderboard", "--check"]) == 1
     assert "published_wa is '66.66'" in capsys.readouterr().out
 
     folder = bundle_of(place)

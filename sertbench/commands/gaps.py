@@ -35,7 +35,6 @@ def execute(options: argparse.Namespace) -> int:
     display = Display(console())
     folder = comparison.find_bundle(options.run, Own(options.runs))
     run = bundle.load_run(folder)
-    gaps_groups.refuse_replay(folder, run)
     predictions = bundle.load_predictions(folder, run)
     groupings: dict[str, dict[str, str]] = {}
     try:

@@ -30,11 +30,12 @@ def execute(options: argparse.Namespace) -> int:
         there = sorted(p.parent for glob in ("*/run.json", f"{CROSSED}/*/run.json") for p in options.runs.glob(glob))
         chosen = [folder for folder in there if not bundle.load_run(folder)["corpus"]["synthetic"]]
     else:
-        chosen = [comparison.find_bundle(name, bundles) for name in options.run]
+        chosen = [comparison.find_bundle(name, bundles, bundles.crossed) for name in options.run]
     if not chosen:
         raise ConfigError(f"there is no finished run on a real corpus in {options.runs}")
     screen, tables = console(), set()
-    for folder in chosen:
+    # Of several runs of one row the newest is put into the table last, and stays there.
+    for folder in sorted(chosen, key=lambda folder: str(bundle.load_run(folder).get("date_utc"))):
         public = publishing.publish(folder, bundles)
         size = sum(file.stat().st_size for file in public.iterdir()) / 1000
         screen.print(f"published: {public} ({size:.0f} kB)", highlight=False, markup=False)
@@ -42,7 +43,7 @@ def execute(options: argparse.Namespace) -> int:
         if "cross" in run:
             tables.add(cross_board.add(options.leaderboards, cross_board.rows_of(run, public)))
         else:
-            tables.add(leaderboard.add(options.leaderboards, board_rows.row_of(run, public), options.runs)[0])
+            tables.add(leaderboard.add(options.leaderboards, board_rows.row_from(public), options.runs)[0])
     for table in sorted(tables):
         screen.print(f"written: {table}", highlight=False, markup=False)
     screen.print(f"commit {options.leaderboards}; `sertbench leaderboard --check` verifies it", highlight=False)
