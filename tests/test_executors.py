@@ -26,7 +26,6 @@ from sertbench.errors import ConfigError, StoppedError, TrainingError, WorkerErr
 from sertbench.feature_cache import open_store
 from sertbench.feature_spec import log_mel
 from sertbench.fits import run_fit, run_prediction
-from sertbench.sealed import SealedTest
 from sertbench.tasks import FitTask, PredictionTask
 from sertbench.training import EpochEnd
 
@@ -302,28 +301,6 @@ def test_an_interruption_ends_all_folds(monkeypatch):
         crossval.cross_validate(plan, 1, executor, display)
 
     assert ended == ["other"]
-
-
-@pytest.mark.parametrize(
-    ("found", "reason"),
-    [
-        ([[0.5, 0.5], [np.nan, np.nan]], "gave no number to 1 of 2 test utterances"),
-        ([[0.5, 0.5]], r"answers of the shape \(1, 2\) to the test part: expected \(2, 2\)"),
-        ([[0.5, 0.5, 0.0]] * 2, r"expected \(2, 2\)"),
-    ],
-)
-def test_answers_that_are_no_probabilities_are_a_failure_and_no_prediction(monkeypatch, found, reason):
-    """A NaN would count as the first class, and an answer for a class too many would be dropped."""
-    sealed = SealedTest("1", [0, 1])
-    sealed.freeze({}, {0: 1}, {0: "fit"})
-    monkeypatch.setattr(crossval, "prediction_task", lambda *task: SimpleNamespace(test=task[-1]))
-    plan = SimpleNamespace(manifest=SimpleNamespace(classes=("a", "b")), model=SimpleNamespace(name="mine"))
-    fits = SimpleNamespace(plan=plan, send=lambda *_: (np.array(found, dtype=np.float32), 0.1))
-
-    probabilities, _, failures = crossval.predict_test(fits, sealed, {0: None})
-
-    assert not probabilities
-    assert re.search(reason, failures[0])
 
 
 DRIVER = """
