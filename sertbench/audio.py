@@ -93,8 +93,8 @@ def probe_all(
     """Probe many files, in the order of `paths`.
 
     `cache` is an index file (JSON): a file whose path, size and times of modification and change are in it is not
-    decoded again. An index that cannot be read is rebuilt. `on_progress` is told the number of files done so far; `on_samples` is given
-    what is decoded, as by `probe`, from several threads.
+    decoded again. An index that cannot be read is rebuilt. `on_progress` is told the number of files done so far;
+    `on_samples` is given what is decoded, as by `probe`, from several threads.
 
     Raises AudioError naming every file that cannot be used, after all were tried; StorageError if the index cannot be
     written.

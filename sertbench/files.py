@@ -10,6 +10,8 @@ import hashlib
 import os
 import secrets
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,6 +35,8 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+# What reading a damaged .npz raises: damage may look like a compression or an encryption that nobody knows.
+UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 RUNS = "choose another one with --runs and --leaderboards"
 CACHE = "name another cache folder in $SERTBENCH_CACHE"
 

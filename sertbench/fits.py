@@ -16,7 +16,6 @@ import io
 import json
 import shutil
 import time
-import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -227,7 +226,7 @@ def run_prediction(task: PredictionTask, report: Report) -> tuple[np.ndarray, fl
     """
     test = hashlib.sha256(np.ascontiguousarray(task.test, dtype=np.int64).tobytes()).hexdigest()[:16]
     path = task.fit.folder / task.fit.identity() / f"test-{test}.npz"
-    with suppress(OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile), path.open("rb") as file:
+    with suppress(*files.UNREADABLE), path.open("rb") as file:
         kept = np.load(file)
         return kept["probabilities"], float(kept["seconds"])
     settle(task.fit.compute.device)

@@ -7,6 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -207,8 +208,8 @@ def refuse_gaps(protocol: Protocol, split: Split) -> None:
 def near_copies(manifest: Manifest, channel: str, cache: Path, display: Display) -> list[tuple[int, int]]:
     """Pairs of utterances whose audio is nearly the same; worked out once per manifest and kept in the cache."""
     path = cache / "near-copies" / f"{manifest.sha256}-{duplicates.VERSION}.json"
-    if path.exists():
-        return [(i, j) for i, j in json.loads(path.read_text())]
+    with suppress(*files.UNREADABLE):
+        return [(int(i), int(j)) for i, j in json.loads(path.read_text())]
     paths, hashes = [u.path for u in manifest.utterances], manifest.audio_sha256
     with display.stage("looking for copied audio", len(paths)) as advance:
         known = course_shelf.courses_of(paths, hashes, channel, cache, advance)

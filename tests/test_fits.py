@@ -691,10 +691,18 @@ def test_a_prediction_is_kept_and_a_damaged_one_is_made_again(task, monkeypatch)
     assert (made, again.tolist()) == ([], first.tolist())
 
     (kept,) = (task().folder / record.identity).glob("test-*.npz")
-    for broken in (b"", kept.read_bytes()[:100]):
+    whole = kept.read_bytes()
+    # One bit: of the way in which an entry is packed, and the one that calls it encrypted.
+    flipped = [whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in directory_of(whole, 10, 8)]
+    for broken in (b"", whole[:100], *flipped):
         kept.write_bytes(broken)
         assert run_prediction(test, silent)[0].tolist() == first.tolist()
-    assert len(made) == 2
+    assert len(made) == 4
+
+
+def directory_of(archive: bytes, *fields: int) -> list[int]:
+    """Where some fields of the first entry stand in a zip file's directory."""
+    return [archive.index(b"PK\1\2") + field for field in fields]
 
 
 def test_weights_that_vanish_before_the_prediction_are_said_in_words(task):
