@@ -149,7 +149,8 @@ def run_fold(fits: FoldRunner, fold: Fold, choice: Choice | None) -> FoldOutcome
     study = plan.folder / "studies" / f"{fold.name}.journal"
     n_trials = 0 if choice is not None else plan.config.trials
     try:
-        tuned = tune(plan.model.cls, fold.name, study, n_trials, warm_up(plan), evaluate)
+        basis = fit_task(plan, fold, store, {}, 0).identity()
+        tuned = tune(plan.model.cls, fold.name, study, n_trials, warm_up(plan), evaluate, basis)
     except StoppedError:
         raise
     except FAULTS as error:

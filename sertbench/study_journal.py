@@ -1,4 +1,7 @@
-"""A study's journal on the disk: opened as it was left, cut back to whole batches, put aside if it is damaged."""
+"""A study's journal on the disk: opened as it was left, cut back to whole batches, put aside if it is of no use.
+
+It is of no use if it is damaged, or if its trials were scored by other code or libraries than those of today.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,15 @@ if TYPE_CHECKING:
     from optuna import Study
 
 MARK = "sertbench:batches"  # an attribute of the study, written after each whole batch
+BASIS = "sertbench:basis"  #  another one: what its trials' scores depend on beside their parameters
 
 
-def open_study(path: Path, name: str) -> Study:
-    """The study of a journal: begun, or as a killed run left it."""
+def open_study(path: Path, name: str, basis: str) -> Study:
+    """The study of a journal: begun, or as a killed run left it.
+
+    `basis` is the identity of a fit of this study. A journal of another one is put aside: scores before and after an
+    update are not to be compared, and fits that are still the same are found again.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     cut_back(path)
 
@@ -31,10 +39,16 @@ def open_study(path: Path, name: str) -> Study:
         )
 
     try:
-        return study()
-    except (ValueError, KeyError, TypeError):  # damaged; what its trials came to lies with the fits
-        path.replace(path.with_suffix(".damaged"))
-        return study()
+        found = study()
+        aside = ".outdated" if found.trials and found.user_attrs.get(BASIS) != basis else ""
+    except (ValueError, KeyError, TypeError):  # what its trials came to lies with the fits
+        aside = ".damaged"
+    if aside:
+        path.replace(path.with_suffix(aside))
+        found = study()
+    if BASIS not in found.user_attrs:
+        found.set_user_attr(BASIS, basis)
+    return found
 
 
 def cut_back(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -192,7 +193,11 @@ def test_tuning_is_nested_and_its_study_is_kept(place: Path) -> None:
     assert [t["scope"] for t in written["tuning"]] == ["perfold"] * 4
     assert all(len(t["trials"]) == 3 and sum(row["chosen"] for row in t["trials"]) == 1 for t in written["tuning"])
     assert written["tuning"][0]["trials"][0]["width"] == 8  # the first trial is the recipe as published
-    assert len(list((bundle / "studies").glob("*.journal"))) == 4
+    journals = list((bundle / "studies").glob("*.journal"))
+    assert len(journals) == 4
+    for journal in journals:  # each knows the fit that its scores go with
+        (basis,) = re.findall(r'"sertbench:basis":"(\w+)"', journal.read_text())
+        assert (place / "runs" / "fits" / basis / "fit.json").exists()
     assert pd.read_csv(place / "leaderboards" / "tones.csv")["hpo_scope"].tolist() == ["perfold"]
 
 
@@ -472,8 +477,6 @@ def test_flags_that_are_no_numbers_are_refused_by_the_parser(capsys: pytest.Capt
 def test_a_faulty_model_is_told_in_words(
     place: Path, capsys: pytest.CaptureFixture[str], line: str, replacement: str, said: str
 ) -> None:
-    import re
-
     (place / "mean.py").write_text(MODEL.replace(line, replacement))
     assert run() == 2
     assert re.search(said, capsys.readouterr().err)
