@@ -3,7 +3,8 @@
 `log.txt` has all lines that people see. `fits.jsonl` gets a line whenever a fit begins, ends or fails: `sertbench
 status` reads it. And `progress.jsonl`, for programs and for `sertbench watch`, has one JSON object per line with `time`
 (seconds since 1970) and `event`: "start" (fits), "epoch" (tag, epoch, most, loss, val_uar, rate), "fit" (tag, done,
-fits, val_uar, seconds, pruned, reused), "stage" (what, total) or "end". `rate` is training utterances per second.
+fits, val_uar, seconds, pruned, reused), "failed" (tag, done, fits, reason), "stage" (what, total) or "end". `rate` is
+training utterances per second; `val_uar` is null for a network that is trained on the validation part too.
 """
 
 from __future__ import annotations
