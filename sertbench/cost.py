@@ -59,7 +59,8 @@ def cost(plan: Plan) -> Cost:
     """Count the fits and time a few training steps of the model on noise of the right shape, on one thread."""
     trials, seeds, finalists = plan.config.trials, plan.config.seeds, n_finalists(plan.config.trials)
     per_fold = trials + seeds + (finalists if finalists > 1 else 0)
-    n_fits = per_fold * len(plan.split.folds)
+    refits = seeds if plan.protocol.refit else 0
+    n_fits = (per_fold + refits) * len(plan.split.folds)
     items = items_per_utterance(plan)
     if issubclass(plan.model.cls, Estimator):
         asked = footprint.of_estimator(len(plan.manifest), width(plan.recipe.features))
@@ -71,6 +72,7 @@ def cost(plan: Plan) -> Cost:
         n_train, n_val = items[list(fold.train)].sum(), items[list(fold.val)].sum()
         trainings = per_fold - (trials > 0)  # the chosen trial's fit is the final fit of the first seed
         seconds += trainings * plan.recipe.epochs * (n_train * train_rate + n_val * predict_rate)
+        seconds += refits * plan.recipe.epochs * (n_train + n_val) * train_rate
     seconds /= min(plan.workers, n_fits)
     return Cost(n_fits, int(items.sum()), n_parameters, seconds, memory_of(plan.model.cls, plan))
 

@@ -281,8 +281,11 @@ def test_test_audio_changes_neither_weights_nor_choices(place: Path) -> None:
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_a_refit_learns_from_the_validation_part_too_for_the_epochs_that_it_chose(place: Path) -> None:
+def test_a_refit_learns_from_the_validation_part_too_for_the_epochs_that_it_chose(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("--protocol", "speaker4-refit", "--seeds", "1") == 0
+    assert "[8/8]" in capsys.readouterr().out  # four folds: fits that choose the epoch, and refits
     refit = json.loads((bundle_of(place) / "run.json").read_text())
     shutil.move(place / "runs", place / "refit")
     assert run("--seeds", "1") == 0
