@@ -62,8 +62,8 @@ def write(path: Path, save: Callable[[Path], object], otherwise: str = RUNS) -> 
 
 
 def write_text(path: Path, text: str, otherwise: str = RUNS) -> None:
-    """Write a text file in one step; see `write`."""
-    write(path, lambda draft: draft.write_text(text, encoding="utf-8"), otherwise)
+    """Write a text file in one step; see `write`. A name of a file that is no UTF-8 is written with escapes."""
+    write(path, lambda draft: draft.write_text(text, encoding="utf-8", errors="backslashreplace"), otherwise)
 
 
 def remove_drafts(folder: Path, name: str = "*") -> None:

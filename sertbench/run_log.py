@@ -100,7 +100,8 @@ class RunLog:
             log = self.folder / "failures" / f"{file_name(tag)}.log"
             with suppress(OSError):
                 log.parent.mkdir(exist_ok=True)
-                log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+                told = "".join(traceback.format_exception(error))
+                log.write_text(told, encoding="utf-8", errors="backslashreplace")
                 where = str(log)
         self.note("failed", tag, reason=str(error), log=where)
         return where
@@ -110,5 +111,6 @@ class RunLog:
 
     def _append(self, name: str, line: str) -> None:
         if self.folder is not None:
-            with self._lock, suppress(OSError), (self.folder / name).open("a", encoding="utf-8") as file:
+            place = self.folder / name
+            with self._lock, suppress(OSError), place.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(line + "\n")

@@ -136,7 +136,8 @@ def fail(config: RunConfig, error: Exception, folder: Path | None = None) -> Non
     log = path_of(config).with_suffix(".log")
     write(config, "failed", str(error), folder, str(log))
     with suppress(OSError):
-        log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        told = "".join(traceback.format_exception(error))
+        log.write_text(told, encoding="utf-8", errors="backslashreplace")
 
 
 def finish(config: RunConfig, folder: Path, reason: str) -> None:

@@ -91,6 +91,11 @@ def test_an_option_of_the_file_that_does_not_exist_is_met_with_the_nearest_one(t
         ({"trials": -1}, "trials = -1 is not accepted: expected a whole number of at least 0"),
         ({"seeds": 0}, "seeds = 0 is not accepted: expected a whole number of at least 1"),
         ({"workers": 0}, "workers = 0 is not accepted: expected a whole number of at least 1"),
+        (
+            {"data": "/old/gef\udcfchl"},
+            "data = '/old/gef\\udcfchl' is not accepted: its bytes are no UTF-8 (1 of them). Files of a run and boards "
+            "name it in UTF-8: rename it, or give it through a link with another name",
+        ),
     ],
 )
 def test_a_value_of_another_type_or_out_of_range_is_refused(values, said):

@@ -273,3 +273,19 @@ def test_a_run_that_cannot_be_watched_is_named_with_those_that_can(tmp_path: Pat
     tell(tmp_path / "one")
     with pytest.raises(ConfigError, match=r"\.\./one has no progress\.jsonl. Runs that can be watched: one"):
         watch.find("../one", tmp_path)
+
+
+def test_names_of_files_that_are_no_utf_8_are_written_with_escapes(tmp_path: Path) -> None:
+    name = os.fsdecode(b"gef\xfchl.wav")
+    display = Display(Console(file=io.StringIO()))
+    display.log_to(tmp_path)
+    with display.fits(1):
+        display.say(f"reading {name}", urgent=True)
+        display.failed("fold 1", ValueError(f"{name}: cannot be decoded"))
+    status.fail(RunConfig("cnn", "demo", runs=str(tmp_path)), ValueError(name))
+    files.write_text(tmp_path / "run.json", json.dumps({"command": name}, ensure_ascii=False))
+
+    logs = [tmp_path / "log.txt", *(tmp_path / "failures").glob("*"), *(tmp_path / "status").glob("*.log")]
+    assert len(logs) == 3
+    assert all(r"gef\udcfchl.wav" in log.read_text(encoding="utf-8") for log in logs)
+    assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8")) == {"command": name}
