@@ -28,6 +28,7 @@ from sertbench.network import Network, Normaliser, Part
 from sertbench.optimisation import make_optimiser
 from sertbench.plan import Plan
 from sertbench.seeding import own_random_state
+from sertbench.torch_settings import restore_defaults
 from sertbench.training import predict, train_epoch
 from sertbench.tuning import n_finalists
 
@@ -144,6 +145,7 @@ def timed_steps(make: Callable[[], NeuralModel], plan: Plan, shape: tuple[int, i
     source = Noise(*shape)
     threads = torch.get_num_threads()
     torch.set_num_threads(1 if plan.compute.device == "cpu" else threads)
+    restore_defaults()
     try:
         with own_random_state(plan.compute.device), blaming(plan.model.spec):
             model = make()

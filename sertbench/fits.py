@@ -40,6 +40,7 @@ from sertbench.resources import with_less_memory
 from sertbench.seeding import own_random_state
 from sertbench.stopwatch import lap
 from sertbench.tasks import FitTask, PredictionTask
+from sertbench.torch_settings import restore_defaults
 from sertbench.training import EpochEnd, Fitted, predict
 
 STALE = 24 * 3600  # seconds after which a draft was left by a killed process
@@ -169,6 +170,7 @@ def run_fit(task: FitTask, report: Report) -> FitRecord:
     if task.stop_below and (pruned := load_record(task.folder, name_if_pruned)) is not None:
         return replace(pruned, reused=True)
     settle(task.compute.device)
+    restore_defaults()
     checkpoint = Checkpoint(task.folder / f".{identity}.checkpoint")
     with blaming(task.model), admitted(footprint.of_fit(task, parts := checkpoint.parts), report):
         started = time.perf_counter()
@@ -230,6 +232,7 @@ def run_prediction(task: PredictionTask, report: Report) -> tuple[np.ndarray, fl
         kept = np.load(file)
         return kept["probabilities"], float(kept["seconds"])
     settle(task.fit.compute.device)
+    restore_defaults()
     with blaming(task.fit.model), admitted(footprint.of_prediction(task.fit), report):
         started = time.perf_counter()
         probabilities = predict_test(task, report)
@@ -250,6 +253,7 @@ def predict_every_epoch(task: PredictionTask, report: Report) -> np.ndarray:
     """
     fit, store = task.fit, cast(FeatureStore, task.fit.store)
     settle(fit.compute.device)
+    restore_defaults()
     cls, recipe, arguments = fit.resolve()
     items, owner = store.items_of(task.test)
     outputs = []

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 import torch
 
-from sertbench import fits
+from sertbench import fits, plugins
 from sertbench.compute import Compute
 from sertbench.corpus import Utterance
 from sertbench.errors import SealError, StorageError
@@ -22,6 +22,7 @@ from sertbench.feature_spec import log_mel
 from sertbench.feature_store import FeatureStore
 from sertbench.fits import FitRecord, load_record, prune_in_hindsight, publish, run_fit, run_prediction
 from sertbench.tasks import FitTask, PredictionTask
+from sertbench.torch_settings import restore_defaults
 from sertbench.training import EpochEnd
 
 NET = '''
@@ -203,6 +204,51 @@ def timeless(record: FitRecord) -> FitRecord:
 
 def weights(task: FitTask) -> dict[str, torch.Tensor]:
     return torch.load(task.folder / task.identity() / "weights.pt", weights_only=True)
+
+
+# Lines that stand at the top of many a published model's file: they hold for the whole process.
+SETTINGS = {
+    "precision": 'torch.set_float32_matmul_precision("medium")',
+    "dtype": "torch.set_default_dtype(torch.float64)",
+    "device": 'torch.set_default_device("meta")',
+    "denormals": "torch.set_flush_denormal(True)",
+    "benchmark": "torch.backends.cudnn.benchmark = True",
+}
+
+
+def torch_settings() -> tuple[object, ...]:
+    denormal = bool((torch.tensor([1e-40]) * 1).item())
+    device, dtype = torch.get_default_device().type, torch.get_default_dtype()
+    return torch.get_float32_matmul_precision(), dtype, device, torch.backends.cudnn.benchmark, denormal
+
+
+@pytest.mark.parametrize("line", SETTINGS.values(), ids=SETTINGS)
+def test_what_one_model_sets_for_all_of_torch_is_not_what_the_next_one_computes_with(task, tmp_path, line):
+    run_fit(task(), silent)
+    first, plain = weights(task()), torch_settings()
+    rude = NET.replace("import torch\n", f"import torch\n\n{line}\n")
+    try:
+        task(rude).resolve()
+        changed = torch_settings() if "meta" not in line else None
+        other = task(folder=tmp_path / "other")
+        run_fit(other, silent)
+
+        assert changed != plain == torch_settings()
+        assert all(torch.equal(value, first[name]) for name, value in weights(other).items())
+        plugins.load_model(task(rude + "\n").model)
+        store = store_of_waves_in(tmp_path / "features", np.linspace(-1, 1, 4000, dtype=np.float32))
+        assert store.batch(np.arange(1))[0].dtype == torch.float32
+        assert torch_settings() == plain
+    finally:
+        torch.set_default_device(None)
+        restore_defaults()
+
+
+def store_of_waves_in(place: Path, wave: np.ndarray) -> FeatureStore:
+    """Features of one file, worked out now."""
+    place.mkdir()
+    soundfile.write(place / "a.wav", wave, 16000)
+    return open_store([place / "a.wav"], ["a"], log_mel(6, n_fft=256, hop_length=256), 0.2, 0.1, "mono", place)
 
 
 # --- identity
