@@ -29,7 +29,7 @@ from sertbench import estimator_state, files, footprint
 from sertbench.admission import admitted
 from sertbench.checkpoints import Checkpoint
 from sertbench.compute import settle
-from sertbench.errors import StorageError
+from sertbench.errors import StorageError, TrainingError
 from sertbench.estimator_state import State
 from sertbench.estimators import fit_estimator
 from sertbench.feature_store import FeatureStore
@@ -173,6 +173,8 @@ def run_fit(task: FitTask, report: Report) -> FitRecord:
     restore_defaults()
     checkpoint = Checkpoint(task.folder / f".{identity}.checkpoint")
     with blaming(task.model), admitted(footprint.of_fit(task, parts := checkpoint.parts), report):
+        if task.identity() != identity:  # memory may have been waited for for hours
+            raise TrainingError(f"{task.model} was edited before its fit began. Type the same command again")
         started = time.perf_counter()
         fitted, n_parameters, parts, estimator = fit(task, report, checkpoint, parts)
     notes = [f"{damage}, so it was fitted again" if damage else "", checkpoint.note, fitted.note]

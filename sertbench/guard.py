@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from sertbench import plugins
-from sertbench.errors import PluginError, SertbenchError, TrainingError
+from sertbench.errors import ConfigError, PluginError, SertbenchError, TrainingError
+from sertbench.identity import model_code_sha256
 from sertbench.network import Network, Source
 from sertbench.plugin_import import RAISES, said
 from sertbench.seeding import own_random_state
@@ -44,4 +45,17 @@ def refuse_wrong_shape(network: Network, source: Source, items: np.ndarray, n_cl
         raise PluginError(
             f"{type(network.model).__name__}.forward gives the shape {shape} for x of shape {tuple(x.shape)}; "
             f"expected one row of logits per item: ({len(x)}, {n_classes}) for {n_classes} classes"
+        )
+
+
+def refuse_edited(spec: str, code: str) -> None:
+    """ConfigError when a model's code is no longer the one that the run was planned with: its row would be of two."""
+    try:
+        now = model_code_sha256(plugins.load_model(spec).cls)
+    except (PluginError, SyntaxError):  # as it is for a moment while somebody types
+        now = ""
+    if now != code:
+        raise ConfigError(
+            f"{spec} was edited while it was run, or a file that it imports: the row would be of two models. "
+            "Finished fits are kept. Type the same command again; what is worked on is best run from a copy"
         )

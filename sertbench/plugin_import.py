@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
+import threading
 import traceback
 from collections.abc import Collection
 from pathlib import Path
@@ -15,6 +16,7 @@ from sertbench.errors import PluginError, SertbenchError
 RAISES = (Exception, SystemExit)  # what somebody's code may end in; Ctrl-C and SIGTERM are neither
 PACKAGE = Path(__file__).parent
 
+_one_at_a_time = threading.RLock()  # a plug-in may load another one
 _seen: dict[Path, str] = {}  # the author's files that this process has imported, with the hashes that they had
 
 
@@ -24,10 +26,13 @@ def run(name: str, path: Path) -> ModuleType:
     What it imports of the author's own is imported anew if any of that was edited since. Raises whatever the file
     raises.
     """
+    with _one_at_a_time:  # or another thread would see a module that has not run to its end
+        return sys.modules[name] if name in sys.modules else _run(name, path)
+
+
+def _run(name: str, path: Path) -> ModuleType:
     from sertbench import plugin_text  # errors are told without it
 
-    if name in sys.modules:
-        return sys.modules[name]
     own = {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in plugin_text.helpers(path)}
     if any(_seen.get(file, sha256) != sha256 for file, sha256 in own.items()):
         forget(own)

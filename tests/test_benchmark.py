@@ -9,6 +9,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import threading
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,9 @@ import pandas as pd
 import pytest
 import soundfile
 
+from sertbench import crossval
 from sertbench.cli import main
+from sertbench.progress import Display
 
 ADAPTER = '''
 from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
@@ -279,6 +282,37 @@ def test_test_audio_changes_neither_weights_nor_choices(place: Path) -> None:
 
     one, two = (torch.load(path, weights_only=True) for path in fits)
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("when", "old", "new", "status"),
+    [
+        ((crossval, "features"), "nn.Tanh()", "nn.ReLU()", 2),
+        ((Display, "fitted"), "nn.Tanh()", "nn.Tanh(", 2),  # as it is for a moment while somebody types
+        ((Display, "fitted"), "import torch\n", "import torch  # a remark\n", 0),
+    ],
+    ids=["before the first fit", "between fits, and broken", "a remark"],
+)
+def test_a_model_that_is_edited_while_it_is_run_makes_no_row_of_two_models(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], when: tuple[object, str],
+    old: str, new: str, status: int,
+) -> None:  # fmt: skip
+    plain = getattr(*when)
+
+    def edit(*given: object) -> object:
+        draft = place / f"{threading.get_ident()}.new"
+        draft.write_text(MODEL.replace(old, new))
+        draft.rename(place / "mean.py")  # in one step, as editors do it
+        return plain(*given)
+
+    monkeypatch.setattr(*when, edit)
+    assert run("--workers", "2") == status
+    assert bool(list((place / "runs").glob("*/run.json"))) == (status == 0)
+    if status:
+        assert "mean.py was edited while it was run" in capsys.readouterr().err
+        (place / "mean.py").write_text(MODEL)
+        monkeypatch.setattr(*when, plain)
+        assert run() == 0
 
 
 def test_a_refit_learns_from_the_validation_part_too_for_the_epochs_that_it_chose(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import torch
 from sertbench import fits, plugins
 from sertbench.compute import Compute
 from sertbench.corpus import Utterance
-from sertbench.errors import SealError, StorageError
+from sertbench.errors import SealError, StorageError, TrainingError
 from sertbench.feature_cache import open_store
 from sertbench.feature_spec import log_mel
 from sertbench.feature_store import FeatureStore
@@ -297,6 +298,21 @@ def test_another_recipe_is_another_identity(task):
 def test_a_comment_in_the_plugin_keeps_the_identity_and_other_code_does_not(task):
     assert task(NET + "# a comment\n").identity() == task(NET).identity()
     assert task(NET.replace("x.mean(2)", "x.amax(2)")).identity() != task(NET).identity()
+
+
+def test_a_plugin_that_is_edited_while_its_fit_waits_for_memory_is_not_kept_as_what_it_was(task, monkeypatch):
+    @contextmanager
+    def waited_for(*_):
+        Path(waiting.model).write_text(NET.replace("x.mean(2)", "x.amax(2)"))
+        yield
+
+    waiting = task()
+    identity = waiting.identity()
+    monkeypatch.setattr(fits, "admitted", waited_for)
+    with pytest.raises(TrainingError, match="was edited before its fit began"):
+        run_fit(waiting, silent)
+
+    assert not (waiting.folder / identity).exists()
 
 
 def test_a_plugin_that_was_edited_while_python_runs_is_another_fit(task, tmp_path):
