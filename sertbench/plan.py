@@ -38,6 +38,7 @@ from sertbench.config import RunConfig
 from sertbench.corpus import Corpus, LabelSet, Manifest
 from sertbench.errors import ConfigError, ProtocolError, few, unknown
 from sertbench.exposure import NO_CHECKPOINT, Exposure
+from sertbench.identity import model_code_sha256
 from sertbench.model import Choice, Recipe
 from sertbench.plugins import LoadedModel
 from sertbench.pretrained_spec import Pretrained, WaveformSpec
@@ -86,6 +87,7 @@ def make(config: RunConfig, display: Display) -> Plan:
     Raises a SertbenchError for whatever is wrong with any of them.
     """
     model = plugins.load_model(config.model)
+    model_code_sha256(model.cls)  # kept from now on: its file may be edited before a first fit asks for it
     refuse_unready(config, model)
     loaded = plugins.load_corpus(config.dataset)
     cache = configs.cache_folder()

@@ -315,6 +315,42 @@ def test_a_model_that_is_edited_while_it_is_run_makes_no_row_of_two_models(
         assert run() == 0
 
 
+CENTROIDS = '''
+import numpy as np
+
+from sertbench.feature_spec import log_mel
+from sertbench.model import Estimator, Recipe
+
+
+class Centroids(Estimator):
+    """The nearest mean."""
+
+    recipe = Recipe(features=log_mel(8))
+
+    def fit(self, train, val):
+        self.means = np.stack([train.functionals[train.targets == k].mean(0) for k in range(self.n_classes)])
+
+    def predict_proba(self, examples):
+        gaps = np.abs(examples.functionals[:, None] - self.means).sum(2)
+        return np.exp(-gaps) / np.exp(-gaps).sum(1, keepdims=True)
+'''
+
+
+def test_an_estimator_that_is_edited_before_its_first_fit_makes_no_row(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "mean.py").write_text(CENTROIDS)
+    plain = crossval.features
+
+    def edit(*given: object) -> object:
+        (place / "mean.py").write_text(CENTROIDS.replace("np.abs", "np.square"))
+        return plain(*given)
+
+    monkeypatch.setattr(crossval, "features", edit)
+    assert run() == 2
+    assert "mean.py was edited while it was run" in capsys.readouterr().err
+
+
 def test_a_refit_learns_from_the_validation_part_too_for_the_epochs_that_it_chose(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
