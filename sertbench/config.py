@@ -161,5 +161,10 @@ def resolved(config: RunConfig, **values: Any) -> RunConfig:
 def cache_folder() -> Path:
     """Where decoded indexes, features and the demo corpus are kept: $SERTBENCH_CACHE, else ~/.cache/sertbench."""
     named = os.environ.get("SERTBENCH_CACHE")
-    folder = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sertbench"
+    try:
+        folder = Path(named or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sertbench")
+    except RuntimeError as error:  # a container's user whom no file of it knows
+        raise ConfigError(
+            "you have no home folder to keep features in. Type `export SERTBENCH_CACHE=FOLDER`"
+        ) from error
     return folder.absolute()  # workers elsewhere have other working folders

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -174,6 +175,15 @@ def test_open_choices_are_filled_in_and_checked_again():
     assert config.resolved(BARE, labels="emotions") == replace(BARE, labels="emotions")
     with pytest.raises(ConfigError, match="seeds = 0"):
         config.resolved(BARE, seeds=0)
+
+
+def test_a_user_without_a_home_is_told_to_name_a_cache(monkeypatch):
+    for name in ("HOME", "XDG_CACHE_HOME", "SERTBENCH_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)  # nobody's number
+
+    with pytest.raises(ConfigError, match="export SERTBENCH_CACHE=FOLDER"):
+        config.cache_folder()
 
 
 def test_the_cache_folder_follows_the_environment(monkeypatch, tmp_path):
