@@ -108,14 +108,18 @@ def save(folder: Path, found: np.ndarray | None) -> None:
 def collect(fits: Path, frozen: Sequence[Mapping[str, Any]], tested: Sequence[Sequence[str]]) -> pd.DataFrame | None:
     """The table of a bundle: per fold what the frozen fit of the first seed recorded; None if any fold has nothing.
 
-    `tested` are the ids of each fold's test utterances, in the order in which they were predicted.
+    What is damaged counts as nothing. `tested` are the ids of each fold's test utterances, in the order in which they
+    were predicted.
     """
     import pandas as pd
 
     frames = []
     for fold, ids in zip(frozen, tested, strict=True):
         path = fits / fold["fits"][SEED] / FILE
-        found = np.load(path) if path.exists() else np.zeros((0, 0))
+        try:
+            found = np.load(path)
+        except files.UNREADABLE:
+            return None
         if len(found) != len(ids):
             return None
         columns = {f"a_{k}": column for k, column in enumerate(components(found).astype(np.float16).T)}

@@ -23,7 +23,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from sertbench import containers
+from sertbench import containers, files
 from sertbench.errors import AudioError, StorageError, few
 from sertbench.feature_spec import SAMPLE_RATE
 
@@ -93,9 +93,9 @@ def probe_all(
 ) -> list[AudioInfo]:
     """Probe many files, in the order of `paths`.
 
-    `cache` is an index file (JSON): a file whose path, size and modification time are in it is not decoded again. An
-    index that cannot be read is rebuilt. `on_progress` is told the number of files done so far; `on_samples` is given
-    what is decoded, as by `probe`, from several threads.
+    `cache` is an index file (JSON): a file whose path, size and times of modification and change are in it is not
+    decoded again. An index that cannot be read is rebuilt. `on_progress` is told the number of files done so far;
+    `on_samples` is given what is decoded, as by `probe`, from several threads.
 
     Raises AudioError naming every file that cannot be used, after all were tried; StorageError if the index cannot be
     written.
@@ -249,7 +249,8 @@ def _stamp(path: Path, channel: str, real_folder: Callable[[Path], str]) -> tupl
     where = f"{real_folder(path.parent)}{os.sep}{path.name}"
     with contextlib.suppress(OSError):
         status = path.stat()
-        return where, [status.st_size, status.st_mtime_ns, channel]
+        # The last one nobody can set: it tells a file that was put there with another's size and time (cp -p, mv).
+        return where, [status.st_size, status.st_mtime_ns, status.st_ctime_ns, channel]
     return where, []
 
 
@@ -259,7 +260,7 @@ def _read_index(cache: Path | None) -> dict[str, list[Any]]:
     try:
         content = json.loads(cache.read_bytes())
         entries = content["files"] if content["version"] == INDEX_VERSION else {}
-        return {where: row for where, row in entries.items() if len(row) == 7}
+        return {where: row for where, row in entries.items() if len(row) == 8}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
@@ -268,7 +269,7 @@ def _write_index(cache: Path | None, index: dict[str, list[Any]]) -> None:
     """Replace the index file in one step, so that nobody ever reads half of it."""
     if cache is None:
         return
-    part = cache.with_name(f".{cache.name}.{os.getpid()}.part")
+    part = files.draft_of(cache)  # equal process numbers are common: each container has its own
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         part.write_text(json.dumps({"version": INDEX_VERSION, "files": index}), encoding="utf-8")

@@ -84,6 +84,11 @@ def check(name: str, value: Any, hint: Any, least: int | None) -> None:
     if type(value) not in accepted:
         names = " or ".join("nothing" if t is type(None) else t.__name__ for t in accepted)
         raise ConfigError(f"{name} = {value!r} is not accepted: expected {names}")
+    if isinstance(value, str) and (strange := [c for c in value if "\ud800" <= c <= "\udfff"]):
+        raise ConfigError(
+            f"{name} = {value!r} is not accepted: its bytes are no UTF-8 ({len(strange)} of them). Files of a run and "
+            "boards name it in UTF-8: rename it, or give it through a link with another name"
+        )
     if least is not None and value is not None and value < least:
         raise ConfigError(f"{name} = {value} is not accepted: expected a whole number of at least {least}")
 
@@ -156,5 +161,10 @@ def resolved(config: RunConfig, **values: Any) -> RunConfig:
 def cache_folder() -> Path:
     """Where decoded indexes, features and the demo corpus are kept: $SERTBENCH_CACHE, else ~/.cache/sertbench."""
     named = os.environ.get("SERTBENCH_CACHE")
-    folder = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sertbench"
+    try:
+        folder = Path(named or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sertbench")
+    except RuntimeError as error:  # a container's user whom no file of it knows
+        raise ConfigError(
+            "you have no home folder to keep features in. Type `export SERTBENCH_CACHE=FOLDER`"
+        ) from error
     return folder.absolute()  # workers elsewhere have other working folders

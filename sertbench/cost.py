@@ -30,6 +30,7 @@ from sertbench.optimisation import make_optimiser
 from sertbench.pace import at_most
 from sertbench.plan import Plan
 from sertbench.seeding import own_random_state
+from sertbench.torch_settings import restore_defaults
 from sertbench.training import predict, train_epoch
 from sertbench.tuning import BATCH, n_finalists
 
@@ -61,7 +62,8 @@ def cost(plan: Plan) -> Cost:
     """Count the fits and time a few training steps of the model on noise of the right shape, on one thread."""
     trials, seeds, finalists = plan.config.trials, plan.config.seeds, n_finalists(plan.config.trials)
     per_fold = trials + seeds + (finalists if finalists > 1 else 0)
-    n_fits = per_fold * len(plan.split.folds)
+    refits = seeds if plan.protocol.refit else 0
+    n_fits = (per_fold + refits) * len(plan.split.folds)
     items = items_per_utterance(plan)
     if issubclass(plan.model.cls, Estimator):
         asked = footprint.of_estimator(len(plan.manifest), width(plan.recipe.features))
@@ -69,12 +71,14 @@ def cost(plan: Plan) -> Cost:
         return Cost(n_fits, int(items.sum()), 0, seconds, asked)
     n_parameters, train_rate, predict_rate = measure(plan.model.cls, plan)
     trainings = per_fold - (trials > 0)  # the chosen trial's fit is the final fit of the first seed
-    ones = []  # seconds of one fit of each fold
+    ones, again = [], []  # seconds of one fit of each fold, and of one refit
     for fold in plan.split.folds:
         n_train, n_val = items[list(fold.train)].sum(), items[list(fold.val)].sum()
         ones.append(float(plan.recipe.epochs * (n_train * train_rate + n_val * predict_rate)))
-    chain = math.ceil(trials / BATCH) + (finalists > 1) + 1
-    seconds = at_most(trainings * sum(ones), max(ones), trainings * len(ones), plan.workers, chain)
+        again += [float(plan.recipe.epochs * (n_train + n_val) * train_rate)] * plan.protocol.refit
+    chain = math.ceil(trials / BATCH) + (finalists > 1) + 1 + plan.protocol.refit
+    total, number = trainings * sum(ones) + refits * sum(again), (trainings + refits) * len(ones)
+    seconds = at_most(total, max(ones + again), number, plan.workers, chain)
     return Cost(n_fits, int(items.sum()), n_parameters, seconds, memory_of(plan.model.cls, plan))
 
 
@@ -145,6 +149,7 @@ def timed_steps(make: Callable[[], NeuralModel], plan: Plan, shape: tuple[int, i
     source = Noise(*shape)
     threads = torch.get_num_threads()
     torch.set_num_threads(1 if plan.compute.device == "cpu" else threads)
+    restore_defaults()
     try:
         with own_random_state(plan.compute.device), blaming(plan.model.spec):
             model = make()

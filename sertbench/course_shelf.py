@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import zipfile
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -39,7 +38,7 @@ class Shelf:
         found = {sha: self.fresh[sha] for sha in wanted if sha in self.fresh}
         for file in sorted(self.folder.glob("*.npz")) if self.folder else ():
             with (
-                contextlib.suppress(OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile),
+                contextlib.suppress(*files.UNREADABLE),
                 file.open("rb") as stream,
                 np.load(stream) as content,
             ):

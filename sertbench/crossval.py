@@ -21,6 +21,8 @@ from sertbench.executors import BEGUN, STOPPED, Result, Runner, Work, ended_with
 from sertbench.feature_store import FeatureStore
 from sertbench.fits import FitRecord, run_fit, run_prediction
 from sertbench.fold_tasks import features, fit_task, prediction_task
+from sertbench.guard import refuse_edited
+from sertbench.identity import model_code_sha256
 from sertbench.model import Choice
 from sertbench.plan import Plan
 from sertbench.progress import Display
@@ -56,6 +58,7 @@ class FoldRunner:
         self._runner = runner
         self._display = display
         self._halted = threading.Event()
+        self._code = model_code_sha256(plan.model.cls)
 
     def halt(self) -> None:
         """Begin nothing more of this run."""
@@ -66,7 +69,12 @@ class FoldRunner:
         if self._halted.is_set():
             raise StoppedError(STOPPED)
         synchronise = self._display.profile and self.plan.compute.device == "cuda"
-        result, watch = self._runner.run(partial(stopwatch.timed, work, synchronise), task, tag, self._event)
+        try:
+            result, watch = self._runner.run(partial(stopwatch.timed, work, synchronise), task, tag, self._event)
+        except FAULTS:
+            refuse_edited(self.plan.model.spec, self._code)
+            raise
+        refuse_edited(self.plan.model.spec, self._code)
         self._display.spent(tag, self._runner.slots, watch)
         return result
 
@@ -149,8 +157,8 @@ def run_fold(fits: FoldRunner, fold: Fold, choice: Choice | None) -> FoldOutcome
     study = plan.folder / "studies" / f"{fold.name}.journal"
     n_trials = 0 if choice is not None else plan.config.trials
     try:
-        made_by = fit_task(plan, fold, store, {}, 0).identity() if n_trials else ""
-        tuned = tune(plan.model.cls, fold.name, study, n_trials, warm_up(plan), evaluate, made_by)
+        basis = fit_task(plan, fold, store, {}, 0).identity() if n_trials else ""
+        tuned = tune(plan.model.cls, fold.name, study, n_trials, warm_up(plan), evaluate, basis)
     except StoppedError:
         raise
     except FAULTS as error:

@@ -11,8 +11,6 @@ from __future__ import annotations
 import importlib
 import json
 import math
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -27,8 +25,6 @@ from sertbench.model import Estimator
 
 FILE = "estimator.npz"  # beside a fit's weights
 TREE = "tree"  #          the entry of an .npz that holds the JSON, as bytes
-# What reading a damaged .npz raises: damage may look like a compression or an encryption that nobody knows.
-UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 # What may be made on reading: classes of scikit-learn that hold what they learnt in attributes.
 CLASSES = frozenset(
@@ -108,7 +104,7 @@ def load(path: Path) -> State:
         tree = json.loads(arrays.pop(TREE).tobytes())
         if not isinstance(tree, dict):
             raise TypeError("no tree of values")
-    except UNREADABLE as error:
+    except files.UNREADABLE as error:
         raise StorageError(f"{path} holds no fitted estimator ({error})") from error
     return State(tree, arrays)
 

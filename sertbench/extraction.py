@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from sertbench import audio
 from sertbench.feature_spec import FeatureSpec, WaveformSpec
 from sertbench.features import extract
+from sertbench.torch_settings import restore_defaults
 
 T = TypeVar("T")
 
@@ -64,6 +65,7 @@ def in_order(compute: Callable[[T], Extracted], of: Sequence[T]) -> Generator[Ex
     ahead: deque[Future[Extracted]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="features")
     torch.set_num_threads(1)
+    restore_defaults()
     one_blas_thread = threadpool_limits(1)
     try:
         for one in of:

@@ -10,6 +10,8 @@ import hashlib
 import os
 import secrets
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,6 +35,8 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+# What reading a damaged .npz raises: damage may look like a compression or an encryption that nobody knows.
+UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 RUNS = "choose another one with --runs and --leaderboards"
 CACHE = "name another cache folder in $SERTBENCH_CACHE"
 
@@ -58,8 +62,8 @@ def write(path: Path, save: Callable[[Path], object], otherwise: str = RUNS) -> 
 
 
 def write_text(path: Path, text: str, otherwise: str = RUNS) -> None:
-    """Write a text file in one step; see `write`."""
-    write(path, lambda draft: draft.write_text(text, encoding="utf-8"), otherwise)
+    """Write a text file in one step; see `write`. A name of a file that is no UTF-8 is written with escapes."""
+    write(path, lambda draft: draft.write_text(text, encoding="utf-8", errors="backslashreplace"), otherwise)
 
 
 def remove_drafts(folder: Path, name: str = "*") -> None:

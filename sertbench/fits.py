@@ -16,7 +16,6 @@ import io
 import json
 import shutil
 import time
-import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -41,6 +40,7 @@ from sertbench.resources import with_less_memory
 from sertbench.seeding import own_random_state
 from sertbench.stopwatch import lap
 from sertbench.tasks import FitTask, PredictionTask
+from sertbench.torch_settings import restore_defaults
 from sertbench.training import EpochEnd, Fitted, predict
 
 STALE = 24 * 3600  # seconds after which a draft was left by a killed process
@@ -170,8 +170,11 @@ def run_fit(task: FitTask, report: Report) -> FitRecord:
     if task.stop_below and (pruned := load_record(task.folder, name_if_pruned)) is not None:
         return replace(pruned, reused=True)
     settle(task.compute.device)
+    restore_defaults()
     checkpoint = Checkpoint(task.folder / f".{identity}.checkpoint")
     with blaming(task.model), admitted(footprint.of_fit(task, parts := checkpoint.parts), report):
+        if task.identity() != identity:  # memory may have been waited for for hours
+            raise TrainingError(f"{task.model} was edited before its fit began. Type the same command again")
         started = time.perf_counter()
         fitted, n_parameters, parts, estimator = fit(task, report, checkpoint, parts)
     notes = [f"{damage}, so it was fitted again" if damage else "", checkpoint.note, fitted.note]
@@ -227,13 +230,13 @@ def run_prediction(task: PredictionTask, report: Report) -> tuple[np.ndarray, fl
     """
     test = hashlib.sha256(np.ascontiguousarray(task.test, dtype=np.int64).tobytes()).hexdigest()[:16]
     path = task.fit.folder / task.fit.identity() / f"test-{test}.npz"
-    unusable = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, TrainingError)
-    with suppress(*unusable), path.open("rb") as file:
+    with suppress(*files.UNREADABLE, TrainingError), path.open("rb") as file:
         kept = np.load(file)
         probabilities, seconds = kept["probabilities"], float(kept["seconds"])
         refuse_no_probabilities(task.fit.model, probabilities, len(task.test), task.fit.n_classes)
         return probabilities, seconds
     settle(task.fit.compute.device)
+    restore_defaults()
     with blaming(task.fit.model), admitted(footprint.of_prediction(task.fit), report):
         started = time.perf_counter()
         probabilities = predict_test(task, report)
@@ -255,6 +258,7 @@ def predict_every_epoch(task: PredictionTask, report: Report) -> np.ndarray:
     """
     fit, store = task.fit, cast(FeatureStore, task.fit.store)
     settle(fit.compute.device)
+    restore_defaults()
     cls, recipe, arguments = fit.resolve()
     items, owner = store.items_of(task.test)
     outputs = []

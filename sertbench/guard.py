@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from sertbench import plugins
-from sertbench.errors import PluginError, SertbenchError, TrainingError
+from sertbench.errors import ConfigError, PluginError, SertbenchError, TrainingError
+from sertbench.identity import model_code_sha256
 from sertbench.network import Network, Source
 from sertbench.plugin_import import RAISES, said
 from sertbench.seeding import own_random_state
@@ -63,3 +64,16 @@ def refuse_no_probabilities(spec: str, given: np.ndarray, n: int, n_classes: int
         f"model {spec}: {wrong}; expected {n_classes} finite numbers >= 0 that sum to 1 for each of {n} utterances. "
         f"`sertbench check {spec}` tells more"
     )
+
+
+def refuse_edited(spec: str, code: str) -> None:
+    """ConfigError when a model's code is no longer the one that the run was planned with: its row would be of two."""
+    try:
+        now = model_code_sha256(plugins.load_model(spec).cls)
+    except (PluginError, SyntaxError):  # as it is for a moment while somebody types
+        now = ""
+    if now != code:
+        raise ConfigError(
+            f"{spec} was edited while it was run, or a file that it imports: the row would be of two models. "
+            "Finished fits are kept. Type the same command again; what is worked on is best run from a copy"
+        )

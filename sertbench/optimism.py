@@ -68,7 +68,7 @@ def refuse_other_code(plan: Plan, run: Mapping[str, Any]) -> None:
 
 def pooled_uar(plan: Plan, runner: Runner, display: Display, choices: list[Choice]) -> float:
     """Pooled UAR of a cross-validation without tuning, mean over seeds, in percent."""
-    n_fits = plan.config.seeds * len(plan.split.folds)
+    n_fits = plan.config.seeds * len(plan.split.folds) * (2 if plan.protocol.refit else 1)
     predictions = collect(plan, cross_validate(plan, n_fits, runner, display, choices))
     uar = figures(predictions)["uar_pooled_mean"]
     return float(str(uar))

@@ -7,6 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from sertbench.config import RunConfig
 from sertbench.corpus import Corpus, LabelSet, Manifest
 from sertbench.errors import ConfigError, ProtocolError, few, unknown
 from sertbench.exposure import NO_CHECKPOINT, Exposure
+from sertbench.identity import model_code_sha256
 from sertbench.model import Choice, Recipe
 from sertbench.plugins import LoadedModel
 from sertbench.pretrained_spec import Pretrained, WaveformSpec
@@ -85,6 +87,7 @@ def make(config: RunConfig, display: Display) -> Plan:
     Raises a SertbenchError for whatever is wrong with any of them.
     """
     model = plugins.load_model(config.model)
+    model_code_sha256(model.cls)  # kept from now on: its file may be edited before a first fit asks for it
     refuse_unready(config, model)
     loaded = plugins.load_corpus(config.dataset)
     cache = configs.cache_folder()
@@ -208,8 +211,8 @@ def refuse_gaps(protocol: Protocol, split: Split) -> None:
 def near_copies(manifest: Manifest, channel: str, cache: Path, display: Display) -> list[tuple[int, int]]:
     """Pairs of utterances whose audio is nearly the same; worked out once per manifest and kept in the cache."""
     path = cache / "near-copies" / f"{manifest.sha256}-{duplicates.VERSION}.json"
-    if path.exists():
-        return [(i, j) for i, j in json.loads(path.read_text())]
+    with suppress(*files.UNREADABLE):
+        return [(int(i), int(j)) for i, j in json.loads(path.read_text())]
     paths, hashes = [u.path for u in manifest.utterances], manifest.audio_sha256
     with display.stage("looking for copied audio", len(paths)) as advance:
         known = course_shelf.courses_of(paths, hashes, channel, cache, advance)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import sys
+import threading
 import traceback
+from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
 
@@ -13,14 +16,27 @@ from sertbench.errors import PluginError, SertbenchError
 RAISES = (Exception, SystemExit)  # what somebody's code may end in; Ctrl-C and SIGTERM are neither
 PACKAGE = Path(__file__).parent
 
+_one_at_a_time = threading.RLock()  # a plug-in may load another one
+_seen: dict[Path, str] = {}  # the author's files that this process has imported, with the hashes that they had
+
 
 def run(name: str, path: Path) -> ModuleType:
     """Execute a file as module `name`, once per content; no __pycache__ is left beside somebody's file.
 
-    Raises whatever the file raises.
+    What it imports of the author's own is imported anew if any of that was edited since. Raises whatever the file
+    raises.
     """
-    if name in sys.modules:
-        return sys.modules[name]
+    with _one_at_a_time:  # or another thread would see a module that has not run to its end
+        return sys.modules[name] if name in sys.modules else _run(name, path)
+
+
+def _run(name: str, path: Path) -> ModuleType:
+    from sertbench import plugin_text  # errors are told without it
+
+    own = {file: hashlib.sha256(file.read_bytes()).hexdigest() for file in plugin_text.helpers(path)}
+    if any(_seen.get(file, sha256) != sha256 for file, sha256 in own.items()):
+        forget(own)
+    _seen.update(own)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None, "find() accepts .py files only"
     module = importlib.util.module_from_spec(spec)
@@ -32,6 +48,19 @@ def run(name: str, path: Path) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def forget(files: Collection[Path]) -> None:
+    """Have the next import of these files read them again: a long-lived worker would go on with what it once read."""
+    there = {file.resolve() for file in files}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and name != "__main__" and Path(file).resolve() in there:
+            del sys.modules[name]
+            package, _, last = name.rpartition(".")
+            if vars(sys.modules.get(package, object)).get(last) is module:
+                delattr(sys.modules[package], last)
+    importlib.invalidate_caches()
 
 
 def refuse_helper(file: Path, error: ImportError) -> None:

@@ -204,13 +204,16 @@ def _described(source: Source) -> Source:
 
 
 def _by_path(kind: Kind, place: str, class_name: str) -> Source:
-    """A file given by its path. The module's name has the hash of path and content: equal stems do not collide."""
+    """A file given by its path. The module's name has the hash of path and content: equal stems do not collide.
+
+    The content of the author's own files that it imports counts too: whatever is edited, it is another module.
+    """
     path = Path(place).expanduser().resolve()
     if path.suffix != ".py":
         word = _WORD[kind]
         raise PluginError(f"{place} is not a Python file: a {word} is given by its name or as path/to/file.py[:Class]")
     try:
-        content = path.read_bytes()
+        content = b"".join(file.read_bytes() for file in (path, *plugin_text.helpers(path)))
     except OSError as error:
         raise PluginError(f"{_WORD[kind]} file {path} cannot be read: {error.strerror}") from error
     key = hashlib.sha256(str(path).encode() + b"\0" + content).hexdigest()[:16]

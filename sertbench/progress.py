@@ -61,6 +61,7 @@ class Display:
         self.name = name
         self._screen = screen or Screen(console, profile)
         self._log = RunLog()
+        self._done = self._total = 0  # of this run's own fits; the screen counts those of all runs
 
     def child(self, name: str) -> Display:
         """A display for one run of several on the same screen: its lines begin with its name."""
@@ -150,6 +151,7 @@ class Display:
     @contextmanager
     def fits(self, total: int) -> Iterator[None]:
         """All fits of this run."""
+        self._done, self._total = 0, total
         self._log.note("plan", fits=total, pid=os.getpid(), host=socket.gethostname())
         self._log.emit("start", fits=total)
         with self.counting(total):
@@ -184,18 +186,21 @@ class Display:
         note = f" ({record.note})" if record.note else ""
         done, fits = self._count(tag, f"{outcome(record)}{pruned}, {state}{note}", made=not record.reused)
         self._log.emit(
-            "fit", tag=tag, done=done, fits=fits, val_uar=record.val_uar, seconds=round(record.seconds, 2),
-            pruned=record.pruned, reused=record.reused,
+            "fit", tag=tag, done=done, fits=fits, val_uar=None if math.isnan(record.val_uar) else record.val_uar,
+            seconds=round(record.seconds, 2), pruned=record.pruned, reused=record.reused,
         )  # fmt: skip
 
     def failed(self, tag: str, error: Exception) -> None:
         """A fit has failed: its reason in a sentence, and the traceback in a file of its own."""
         where = self._log.failed(tag, error)
-        self._count(tag, f"failed: {error}{f' (log: {where})' if where else ''}", made=True)
+        done, fits = self._count(tag, f"failed: {error}{f' (log: {where})' if where else ''}", made=True)
+        self._log.emit("failed", tag=tag, done=done, fits=fits, reason=str(error))
 
     def _count(self, tag: str, text: str, *, made: bool) -> tuple[int, int]:
+        """One fit less to come: says so, and gives how many of this run's are over, of how many."""
         screen, key = self._screen, (self.name, tag)
         with screen.lock:
+            self._done += 1
             screen.done += 1
             screen.fitted += made
             screen.running.pop(key, None)
@@ -206,7 +211,7 @@ class Display:
                 if bar is not None:
                     screen.bars.remove_task(bar)
                 screen.bars.update(screen.fits_bar, completed=screen.done, left=left)
-            return screen.done, screen.total
+            return self._done, self._total
 
     def pairs(self, title: str, rows: Sequence[tuple[str, str]]) -> None:
         """A short list of names and values."""

@@ -20,6 +20,8 @@ from sertbench.bundles import REPLAYS
 from sertbench.claim import Claim
 from sertbench.feature_store import FeatureStore
 from sertbench.fold_tasks import features, fit_task, prediction_task
+from sertbench.guard import refuse_edited
+from sertbench.identity import model_code_sha256
 from sertbench.model import Estimator
 from sertbench.progress import Display
 from sertbench.protocols import Fold, Split
@@ -103,7 +105,9 @@ def finished(plan: ReplayPlan, display: Display) -> Generator[dict[str, Any], No
             display.epoch(tag, event, epochs[tag])
 
     def fit(job: Job) -> EveryEpoch:
+        model = job.setting.plan.model
         outcome = runner.run(run_every_epoch, tasks[job], job.tag, on_event)
+        refuse_edited(model.spec, model_code_sha256(model.cls))
         display.fitted(job.tag, outcome.record)
         return outcome
 

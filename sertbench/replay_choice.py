@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 from sertbench import plugins
 from sertbench.claim import Claim, ClaimedCorpus, ClaimedModel, SplitRule, Variant
 from sertbench.errors import ClaimError, ConfigError, few, unknown
+from sertbench.identity import model_code_sha256
 from sertbench.model import Recipe
 from sertbench.plugins import LoadedModel
 
@@ -88,7 +89,8 @@ def models_of(claim: Claim, asked: ReplayConfig) -> tuple[list[tuple[ClaimedMode
         if name in listed and name not in known and ".py" not in name:
             missing.append(claim.model(name))
         else:
-            present.append((claim.model(name), plugins.load_model(name)))
+            present.append((claim.model(name), loaded := plugins.load_model(name)))
+            model_code_sha256(loaded.cls)  # kept from now on: its file may be edited before a first fit asks for it
     return present, missing
 
 

@@ -3,7 +3,8 @@
 `log.txt` has all lines that people see. `fits.jsonl` gets a line whenever a fit begins, ends or fails: `sertbench
 status` reads it. And `progress.jsonl`, for programs and for `sertbench watch`, has one JSON object per line with `time`
 (seconds since 1970) and `event`: "start" (fits), "epoch" (tag, epoch, most, loss, val_uar, rate), "fit" (tag, done,
-fits, val_uar, seconds, pruned, reused), "stage" (what, total) or "end". `rate` is training utterances per second.
+fits, val_uar, seconds, pruned, reused), "failed" (tag, done, fits, reason), "stage" (what, total) or "end". `rate` is
+training utterances per second; `val_uar` is null for a network that is trained on the validation part too.
 """
 
 from __future__ import annotations
@@ -99,7 +100,8 @@ class RunLog:
             log = self.folder / "failures" / f"{file_name(tag)}.log"
             with suppress(OSError):
                 log.parent.mkdir(exist_ok=True)
-                log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+                told = "".join(traceback.format_exception(error))
+                log.write_text(told, encoding="utf-8", errors="backslashreplace")
                 where = str(log)
         self.note("failed", tag, reason=str(error), log=where)
         return where
@@ -109,5 +111,6 @@ class RunLog:
 
     def _append(self, name: str, line: str) -> None:
         if self.folder is not None:
-            with self._lock, suppress(OSError), (self.folder / name).open("a", encoding="utf-8") as file:
+            place = self.folder / name
+            with self._lock, suppress(OSError), place.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(line + "\n")

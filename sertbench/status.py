@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sertbench import files, plugins
+from sertbench import files, plugins, pretrained_spec
 from sertbench.config import RunConfig
 from sertbench.errors import BusyError, SertbenchError, StoppedError, StorageError
 from sertbench.pace import UnderWay, seconds_left
@@ -74,10 +74,26 @@ def absolute(spec: str) -> str:
     return f"{Path(path + dot_py).expanduser().absolute()}{cls}" if dot_py else spec
 
 
+def absolute_features(text: str) -> str:
+    """Features whose checkpoint is a folder, from any folder; others as they are."""
+    with suppress(SertbenchError):
+        spec = pretrained_spec.parse(text)
+        folder = Path(spec.checkpoint).expanduser().absolute() if spec else Path()
+        if spec and folder.is_dir() and ":" not in str(folder):  # a colon would end the checkpoint's name
+            return text.replace(f":{spec.checkpoint}", f":{folder}", 1)
+    return text
+
+
 def settled(config: RunConfig) -> RunConfig:
     """The same configuration with absolute paths."""
-    data = str(Path(config.data).expanduser().absolute()) if config.data else None
-    return replace(config, model=absolute(config.model), dataset=absolute(config.dataset), data=data)
+    return replace(
+        config,
+        model=absolute(config.model),
+        dataset=absolute(config.dataset),
+        data=str(Path(config.data).expanduser().absolute()) if config.data else None,
+        accept_missing=str(Path(config.accept_missing).absolute()) if config.accept_missing else None,
+        features=absolute_features(config.features) if config.features else None,
+    )
 
 
 def path_of(config: RunConfig) -> Path:
@@ -120,7 +136,8 @@ def fail(config: RunConfig, error: Exception, folder: Path | None = None) -> Non
     log = path_of(config).with_suffix(".log")
     write(config, "failed", str(error), folder, str(log))
     with suppress(OSError):
-        log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        told = "".join(traceback.format_exception(error))
+        log.write_text(told, encoding="utf-8", errors="backslashreplace")
 
 
 def finish(config: RunConfig, folder: Path, reason: str) -> None:

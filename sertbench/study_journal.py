@@ -1,4 +1,7 @@
-"""A study's journal on the disk: opened as it was left, cut back to whole batches, put aside if it is damaged."""
+"""A study's journal on the disk: opened as it was left, cut back to whole batches, put aside if it is of no use.
+
+It is of no use if it is damaged, or if its trials were scored by other code or libraries than those of today.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,14 @@ if TYPE_CHECKING:
     from optuna import Study
 
 MARK = "sertbench:batches"  # an attribute of the study, written after each whole batch
-MADE_BY = "sertbench:made-by"  # what told its scores
+BASIS = "sertbench:basis"  #  another one: what its trials' scores depend on beside their parameters
 
 
-def open_study(path: Path, name: str, made_by: str) -> Study:
+def open_study(path: Path, name: str, basis: str) -> Study:
     """The study of a journal: begun, or as a killed run left it.
 
-    `made_by` names all that can change the scores but for what is tuned. A journal of something else is put aside: its
-    scores are of fits that would not be made any more.
+    `basis` is the identity of a fit of this study. A journal of another one is put aside: scores before and after an
+    update are not to be compared, and fits that are still the same are found again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     cut_back(path)
@@ -37,14 +40,14 @@ def open_study(path: Path, name: str, made_by: str) -> Study:
 
     try:
         found = study()
-        aside = "" if not found.trials or found.user_attrs.get(MADE_BY) == made_by else ".outdated"
-    except (ValueError, KeyError, TypeError):  # damaged; what its trials came to lies with the fits
+        aside = ".outdated" if found.trials and found.user_attrs.get(BASIS) != basis else ""
+    except (ValueError, KeyError, TypeError):  # what its trials came to lies with the fits
         aside = ".damaged"
     if aside:
         path.replace(path.with_suffix(aside))
         found = study()
     if not found.trials:
-        found.set_user_attr(MADE_BY, made_by)
+        found.set_user_attr(BASIS, basis)
     return found
 
 

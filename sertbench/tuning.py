@@ -62,20 +62,18 @@ class Tuned:
     trials: tuple[dict[str, object], ...]
 
 
-def tune(
-    cls: Model, fold: str, path: Path, n_trials: int, warm_up: int, evaluate: Evaluate, made_by: str = ""
-) -> Tuned:
+def tune(cls: Model, fold: str, path: Path, n_trials: int, warm_up: int, evaluate: Evaluate, basis: str = "") -> Tuned:
     """Choose hyperparameters for one fold.
 
     `evaluate` trains on the fold's training part; an error fails the trial, but for a WorkerError, which leaves it open
     and is raised. `warm_up` is the number of epochs during which no trial is pruned. `path` is the study's journal; one
-    that is damaged, or whose scores are not of what `made_by` names, is put aside, and the study is made again, from
+    that is damaged, or of another `basis` (see `study_journal`), is put aside, and the study is made again, from
     finished fits.
     """
     if n_trials == 0:
         return Tuned({}, "fixed", (), ())
     study_seed = int.from_bytes(hashlib.sha256(fold.encode()).digest()[:4], "big")
-    study = open_study(path, f"fold {fold}", made_by)
+    study = open_study(path, f"fold {fold}", basis)
     if not study.trials:
         study.enqueue_trial(published(cls))
     choices: dict[int, Choice] = {}

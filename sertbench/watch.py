@@ -61,12 +61,21 @@ def after(state: State, event: Mapping[str, Any]) -> State:
     if kind == "epoch":
         before = state.running.get(event["tag"], {"first": event["epoch"] - 1})
         return replace(state, running={**state.running, event["tag"]: {**event, "first": before["first"]}})
-    if kind == "fit":
+    if kind in ("fit", "failed"):
         left = {tag: e for tag, e in state.running.items() if tag != event["tag"]}
-        finished, fitted = (*state.finished, event)[-5:], state.fitted + (not event.get("reused"))
+        finished = (*state.finished, {**event, "said": said(event)})[-5:]
+        fitted = state.fitted + (not event.get("reused"))
         done, fits = int(event["done"]), int(event["fits"])
         return replace(state, running=left, finished=finished, fitted=fitted, done=done, fits=fits)
     return replace(state, ended=True) if kind == "end" else state
+
+
+def said(event: Mapping[str, Any]) -> str:
+    """What a fit came to."""
+    if event["event"] == "failed":
+        return printable(f"failed: {event['reason']}")
+    score = event["val_uar"]
+    return "trained" if score is None else f"val UAR {100 * score:.1f}"
 
 
 def printable(text: str) -> str:
@@ -144,6 +153,6 @@ def picture(state: State, name: str, now: float) -> RenderableType:
     ]
     for label, done, total, note in bars:
         grid.add_row(Text(label), ProgressBar(max(total, 1), done, width=30), f"{done}/{total}", Text(note))
-    ends = [Text(f"  {f['tag']}: val UAR {100 * f['val_uar']:.1f}", style="dim") for f in state.finished]
+    ends = [Text(f"  {f['tag']}: {f['said']}", style="dim") for f in state.finished]
     rest = [Text(line, style="yellow") for line in lines_of(state, now)[1 + len(state.running) :]]
     return Group(Text(name, style="bold"), grid, *ends, *rest)

@@ -115,7 +115,11 @@ def test_the_table_has_every_fold_or_there_is_none(tmp_path: Path) -> None:
     assert list(table["utterance"]) == ["u1", "u2", "u3", "u4", "u5"]
     assert table.dtypes["a_0"] == np.float16
     assert activations.collect(tmp_path, frozen, [["u1"], ["u4", "u5"]]) is None
-    (tmp_path / "bb" / activations.FILE).unlink()
+    kept = tmp_path / "bb" / activations.FILE
+    for damaged in (kept.read_bytes()[:90], kept.read_bytes()[:-4], b""):
+        kept.write_bytes(damaged)
+        assert activations.collect(tmp_path, frozen, tested) is None
+    kept.unlink()
     assert activations.collect(tmp_path, frozen, tested) is None
 
 

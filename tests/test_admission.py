@@ -242,6 +242,16 @@ def test_a_ledger_that_cannot_be_used_keeps_nobody(place, machine, monkeypatch, 
         pass
 
 
+def test_a_machine_without_any_folder_for_temporary_files_keeps_nobody(machine, monkeypatch):
+    def none_there():
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    machine(free=100)
+    monkeypatch.setattr(admission.tempfile, "gettempdir", none_there)
+    with admitted(Need(600 * MB), pytest.fail):
+        pass
+
+
 def test_a_stopped_fit_ends_its_wait(place, machine):
     machine(free=100)
     waits = threading.Event()

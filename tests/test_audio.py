@@ -381,6 +381,43 @@ def test_a_changed_file_is_decoded_again(files, tmp_path):
     assert after[1:] == before[1:]
 
 
+def tick(*paths: Path) -> None:
+    """Change the files' time of change until the file system's clock, which goes in steps, has gone on."""
+    for path in paths:
+        before = path.stat()
+        while path.stat().st_ctime_ns == before.st_ctime_ns:
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_files_that_changed_places_are_decoded_again(files, tmp_path):
+    index = tmp_path / "audio.json"
+    (one, other), shape = files[:2], RAMP[:1200]
+    for path, samples in ((one, shape), (other, shape[::-1].copy())):
+        write(path, samples)
+        os.utime(path, ns=(0, 1_700_000_000_000_000_000))  # as an archive unpacks them
+    before = audio.probe_all([one, other], cache=index)
+    one.rename(spare := tmp_path / "spare.wav")
+    other.rename(one)
+    spare.rename(other)
+    tick(one, other)
+
+    after = audio.probe_all([one, other], cache=index)
+
+    assert before[0].sha256 != before[1].sha256
+    assert after == before[::-1]
+
+
+def test_a_file_that_was_overwritten_with_its_time_kept_is_decoded_again(files, tmp_path):
+    index = tmp_path / "audio.json"
+    before, stamp = audio.probe_all(files, cache=index), files[0].stat()
+    write(files[0], audio.decode(files[0])[0][::-1].copy())
+    os.utime(files[0], ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    tick(files[0])
+    assert files[0].stat().st_size == stamp.st_size
+
+    assert audio.probe_all(files, cache=index)[0] == audio.probe(files[0]) != before[0]
+
+
 def test_another_channel_rule_is_another_probe(tmp_path):
     stereo = write(tmp_path / "a.wav", np.tile([0.25, -0.75], (400, 1)))
     index = tmp_path / "audio.json"
@@ -433,6 +470,21 @@ def test_a_cache_that_cannot_be_written_is_named(files, tmp_path):
 
     with pytest.raises(StorageError, match=r"audio\.json: cannot be written"):
         audio.probe_all(files, cache=tmp_path / "cache" / "audio.json")
+
+
+def test_two_containers_with_the_same_process_number_can_write_one_index(files, tmp_path, monkeypatch):
+    index, put = tmp_path / "cache" / "audio.json", Path.replace
+
+    def put_late(self, target):
+        monkeypatch.setattr(Path, "replace", put)
+        audio.probe_all(files[1:], cache=index)  # the other one is faster
+        return put(self, target)
+
+    monkeypatch.setattr(Path, "replace", put_late)
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+    audio.probe_all(files, cache=index)
+
+    assert len(json.loads(index.read_text())["files"]) == 3
 
 
 def test_nothing_is_left_beside_the_index(files, tmp_path):

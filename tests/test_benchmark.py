@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
 import sys
+import threading
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +19,9 @@ import pandas as pd
 import pytest
 import soundfile
 
-from sertbench import compute
+from sertbench import compute, crossval
 from sertbench.cli import main
+from sertbench.progress import Display
 
 ADAPTER = '''
 from sertbench.corpus import Corpus, LabelSet, Utterance, wav_files
@@ -207,7 +210,11 @@ def test_tuning_is_nested_and_its_study_is_kept(place: Path) -> None:
     assert [t["scope"] for t in written["tuning"]] == ["perfold"] * 4
     assert all(len(t["trials"]) == 3 and sum(row["chosen"] for row in t["trials"]) == 1 for t in written["tuning"])
     assert written["tuning"][0]["trials"][0]["width"] == 8  # the first trial is the recipe as published
-    assert len(list((bundle / "studies").glob("*.journal"))) == 4
+    journals = list((bundle / "studies").glob("*.journal"))
+    assert len(journals) == 4
+    for journal in journals:  # each knows the fit that its scores go with
+        (basis,) = re.findall(r'"sertbench:basis":"(\w+)"', journal.read_text())
+        assert (place / "runs" / "fits" / basis / "fit.json").exists()
     assert pd.read_csv(place / "leaderboards" / "tones.csv")["hpo_scope"].tolist() == ["perfold"]
 
 
@@ -320,8 +327,78 @@ def test_test_audio_changes_neither_weights_nor_choices(place: Path) -> None:
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_a_refit_learns_from_the_validation_part_too_for_the_epochs_that_it_chose(place: Path) -> None:
+@pytest.mark.parametrize(
+    ("when", "old", "new", "status"),
+    [
+        ((crossval, "features"), "nn.Tanh()", "nn.ReLU()", 2),
+        ((Display, "fitted"), "nn.Tanh()", "nn.Tanh(", 2),  # as it is for a moment while somebody types
+        ((Display, "fitted"), "import torch\n", "import torch  # a remark\n", 0),
+    ],
+    ids=["before the first fit", "between fits, and broken", "a remark"],
+)
+def test_a_model_that_is_edited_while_it_is_run_makes_no_row_of_two_models(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], when: tuple[object, str],
+    old: str, new: str, status: int,
+) -> None:  # fmt: skip
+    plain = getattr(*when)
+
+    def edit(*given: object) -> object:
+        draft = place / f"{threading.get_ident()}.new"
+        draft.write_text(MODEL.replace(old, new))
+        draft.rename(place / "mean.py")  # in one step, as editors do it
+        return plain(*given)
+
+    monkeypatch.setattr(*when, edit)
+    assert run("--workers", "2") == status
+    assert bool(list((place / "runs").glob("*/run.json"))) == (status == 0)
+    if status:
+        assert "mean.py was edited while it was run" in capsys.readouterr().err
+        (place / "mean.py").write_text(MODEL)
+        monkeypatch.setattr(*when, plain)
+        assert run() == 0
+
+
+CENTROIDS = '''
+import numpy as np
+
+from sertbench.feature_spec import log_mel
+from sertbench.model import Estimator, Recipe
+
+
+class Centroids(Estimator):
+    """The nearest mean."""
+
+    recipe = Recipe(features=log_mel(8))
+
+    def fit(self, train, val):
+        self.means = np.stack([train.functionals[train.targets == k].mean(0) for k in range(self.n_classes)])
+
+    def predict_proba(self, examples):
+        gaps = np.abs(examples.functionals[:, None] - self.means).sum(2)
+        return np.exp(-gaps) / np.exp(-gaps).sum(1, keepdims=True)
+'''
+
+
+def test_an_estimator_that_is_edited_before_its_first_fit_makes_no_row(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "mean.py").write_text(CENTROIDS)
+    plain = crossval.features
+
+    def edit(*given: object) -> object:
+        (place / "mean.py").write_text(CENTROIDS.replace("np.abs", "np.square"))
+        return plain(*given)
+
+    monkeypatch.setattr(crossval, "features", edit)
+    assert run() == 2
+    assert "mean.py was edited while it was run" in capsys.readouterr().err
+
+
+def test_a_refit_learns_from_the_validation_part_too_for_the_epochs_that_it_chose(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("--protocol", "speaker4-refit", "--seeds", "1") == 0
+    assert "[8/8]" in capsys.readouterr().out  # four folds: fits that choose the epoch, and refits
     refit = json.loads((bundle_of(place) / "run.json").read_text())
     shutil.move(place / "runs", place / "refit")
     assert run("--seeds", "1") == 0
@@ -526,8 +603,6 @@ def test_flags_that_are_no_numbers_are_refused_by_the_parser(capsys: pytest.Capt
 def test_a_faulty_model_is_told_in_words(
     place: Path, capsys: pytest.CaptureFixture[str], line: str, replacement: str, said: str
 ) -> None:
-    import re
-
     (place / "mean.py").write_text(MODEL.replace(line, replacement))
     assert run() == 2
     assert re.search(said, capsys.readouterr().err)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -91,6 +92,11 @@ def test_an_option_of_the_file_that_does_not_exist_is_met_with_the_nearest_one(t
         ({"trials": -1}, "trials = -1 is not accepted: expected a whole number of at least 0"),
         ({"seeds": 0}, "seeds = 0 is not accepted: expected a whole number of at least 1"),
         ({"workers": 0}, "workers = 0 is not accepted: expected a whole number of at least 1"),
+        (
+            {"data": "/old/gef\udcfchl"},
+            "data = '/old/gef\\udcfchl' is not accepted: its bytes are no UTF-8 (1 of them). Files of a run and boards "
+            "name it in UTF-8: rename it, or give it through a link with another name",
+        ),
     ],
 )
 def test_a_value_of_another_type_or_out_of_range_is_refused(values, said):
@@ -169,6 +175,15 @@ def test_open_choices_are_filled_in_and_checked_again():
     assert config.resolved(BARE, labels="emotions") == replace(BARE, labels="emotions")
     with pytest.raises(ConfigError, match="seeds = 0"):
         config.resolved(BARE, seeds=0)
+
+
+def test_a_user_without_a_home_is_told_to_name_a_cache(monkeypatch):
+    for name in ("HOME", "XDG_CACHE_HOME", "SERTBENCH_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)  # nobody's number
+
+    with pytest.raises(ConfigError, match="export SERTBENCH_CACHE=FOLDER"):
+        config.cache_folder()
 
 
 def test_the_cache_folder_follows_the_environment(monkeypatch, tmp_path):

@@ -54,7 +54,13 @@ def test_courses_that_are_made_while_files_are_probed_serve_the_search(files, tm
         np.testing.assert_array_equal(one, courses.course(*audio.decode(path, "mono")[:2]))
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[:200], lambda _: b"", lambda b: b[:-30] + b"\0" * 30])
+def packed_otherwise(archive: bytes) -> bytes:
+    """A zip file in whose directory one bit of the first entry's packing is another."""
+    at = archive.index(b"PK\1\2") + 10
+    return archive[:at] + bytes([archive[at] ^ 1]) + archive[at + 1 :]
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:200], lambda _: b"", lambda b: b[:-30] + b"\0" * 30, packed_otherwise])
 def test_a_broken_file_is_made_again(files, tmp_path, damage):
     whole = course_shelf.courses_of(files, HASHES, "mono", tmp_path)
     (kept,) = tmp_path.rglob("*.npz")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,13 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from rich.console import Console
 
-from sertbench import audio, course_shelf, duplicates, gate
+from sertbench import audio, course_shelf, duplicates, gate, plan
 from sertbench.corpus import Manifest, Utterance
 from sertbench.courses import course
 from sertbench.errors import LeakError
+from sertbench.progress import Display
 from sertbench.protocols import Fold, Split
 
 RATE = 16000
@@ -158,6 +161,23 @@ def test_the_gate_names_a_planted_copy(files: list[Path], tmp_path: Path) -> Non
         gate.enforce(gate.overlaps(data, split, {"speaker": "all"}, near), allow=False)
     clean = replace(split, folds=(Fold("1", (1, 2), (3,), (0, 4)),))
     assert gate.enforce(gate.overlaps(data, clean, {"speaker": "all"}, near), allow=False) is False
+
+
+@pytest.mark.parametrize("damaged", ["", "[[0,", "[1]", "[[0]]", '[["a", "b"]]'])
+def test_copies_that_were_kept_and_cannot_be_read_are_looked_for_again(
+    files: list[Path], tmp_path: Path, damaged: str
+) -> None:
+    infos = audio.probe_all(files)
+    utterances = tuple(Utterance(path.stem, path, "neutral", f"s{n}") for n, path in enumerate(files))
+    hashes, seconds = tuple(i.sha256 for i in infos), tuple(i.seconds for i in infos)
+    data = Manifest("toy", "all", "all", ("neutral",), utterances, (0,) * 5, hashes, seconds)
+    kept = tmp_path / "near-copies" / f"{data.sha256}-{duplicates.VERSION}.json"
+    kept.parent.mkdir()
+    kept.write_text(damaged)
+
+    found = plan.near_copies(data, "mono", tmp_path, Display(Console(quiet=True)))
+
+    assert [tuple(pair) for pair in json.loads(kept.read_text())] == found == [(0, 4)]
 
 
 def test_clips_with_the_same_samples_stand_for_each_other(files: list[Path], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 import soundfile
 import torch
 
-from sertbench import fits
+from sertbench import fits, plugins
 from sertbench.compute import Compute
 from sertbench.corpus import Utterance
 from sertbench.errors import SealError, StorageError, TrainingError
@@ -22,6 +23,7 @@ from sertbench.feature_spec import log_mel
 from sertbench.feature_store import FeatureStore
 from sertbench.fits import FitRecord, load_record, prune_in_hindsight, publish, run_fit, run_prediction
 from sertbench.tasks import FitTask, PredictionTask
+from sertbench.torch_settings import restore_defaults
 from sertbench.training import EpochEnd
 
 NET = '''
@@ -729,10 +731,18 @@ def test_a_prediction_is_kept_and_a_damaged_one_is_made_again(task, monkeypatch)
     assert (made, again.tolist()) == ([], first.tolist())
 
     (kept,) = (task().folder / record.identity).glob("test-*.npz")
-    for broken in (b"", kept.read_bytes()[:100]):
+    whole = kept.read_bytes()
+    # One bit: of the way in which an entry is packed, and the one that calls it encrypted.
+    flipped = [whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in directory_of(whole, 10, 8)]
+    for broken in (b"", whole[:100], *flipped):
         kept.write_bytes(broken)
         assert run_prediction(test, silent)[0].tolist() == first.tolist()
-    assert len(made) == 2
+    assert len(made) == 4
+
+
+def directory_of(archive: bytes, *fields: int) -> list[int]:
+    """Where some fields of the first entry stand in a zip file's directory."""
+    return [archive.index(b"PK\1\2") + field for field in fields]
 
 
 def test_weights_that_vanish_before_the_prediction_are_said_in_words(task):
@@ -753,3 +763,66 @@ def test_drafts_of_killed_processes_are_removed_after_a_day(tmp_path):
     fits.clean(tmp_path)
 
     assert content(tmp_path) == [young.name]
+
+
+# --- what a plug-in does to its process, or its author to the plug-in
+
+
+def test_a_plugin_that_is_edited_while_its_fit_waits_for_memory_is_not_kept_as_what_it_was(task, monkeypatch):
+    @contextmanager
+    def waited_for(*_):
+        Path(waiting.model).write_text(NET.replace("x.mean(2)", "x.amax(2)"))
+        yield
+
+    waiting = task()
+    identity = waiting.identity()
+    monkeypatch.setattr(fits, "admitted", waited_for)
+    with pytest.raises(TrainingError, match="was edited before its fit began"):
+        run_fit(waiting, silent)
+
+    assert not (waiting.folder / identity).exists()
+
+
+# Lines that stand at the top of many a published model's file: they hold for the whole process.
+SETTINGS = {
+    "precision": 'torch.set_float32_matmul_precision("medium")',
+    "dtype": "torch.set_default_dtype(torch.float64)",
+    "device": 'torch.set_default_device("meta")',
+    "denormals": "torch.set_flush_denormal(True)",
+    "benchmark": "torch.backends.cudnn.benchmark = True",
+}
+
+
+def torch_settings() -> tuple[object, ...]:
+    denormal = bool((torch.tensor([1e-40]) * 1).item())
+    device, dtype = torch.get_default_device().type, torch.get_default_dtype()
+    return torch.get_float32_matmul_precision(), dtype, device, torch.backends.cudnn.benchmark, denormal
+
+
+@pytest.mark.parametrize("line", SETTINGS.values(), ids=SETTINGS)
+def test_what_one_model_sets_for_all_of_torch_is_not_what_the_next_one_computes_with(task, tmp_path, line):
+    run_fit(task(), silent)
+    first, plain = weights(task()), torch_settings()
+    rude = NET.replace("import torch\n", f"import torch\n\n{line}\n")
+    try:
+        task(rude).resolve()
+        changed = torch_settings() if "meta" not in line else None
+        other = task(folder=tmp_path / "other")
+        run_fit(other, silent)
+
+        assert changed != plain == torch_settings()
+        assert all(torch.equal(value, first[name]) for name, value in weights(other).items())
+        plugins.load_model(task(rude + "\n").model)
+        store = store_of_waves_in(tmp_path / "features", np.linspace(-1, 1, 4000, dtype=np.float32))
+        assert store.batch(np.arange(1))[0].dtype == torch.float32
+        assert torch_settings() == plain
+    finally:
+        torch.set_default_device(None)
+        restore_defaults()
+
+
+def store_of_waves_in(place: Path, wave: np.ndarray) -> FeatureStore:
+    """Features of one file, worked out now."""
+    place.mkdir()
+    soundfile.write(place / "a.wav", wave, 16000)
+    return open_store([place / "a.wav"], ["a"], log_mel(6, n_fft=256, hop_length=256), 0.2, 0.1, "mono", place)

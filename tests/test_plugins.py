@@ -204,6 +204,37 @@ def test_a_helper_on_the_path_counts_in_the_hash_of_the_plugin(tmp_path, monkeyp
     assert plugins.load_corpus(str(path)).source_sha256 != before
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import {0}\nB = {0}.A\n", "from {0} import A as B\n", "from {0}.deep import A as B\n",
+        "from {0} import deep\nB = deep.A\n",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("both", [False, True])
+def test_an_edited_helper_is_what_runs_in_a_process_that_had_imported_it(tmp_path, monkeypatch, statement, both):
+    name = f"own_of_{tmp_path.name.replace('-', '_')}"
+    helper = tmp_path / (f"{name}/deep.py" if "deep" in statement else f"{name}.py")
+    helper.parent.mkdir(exist_ok=True)
+    write(helper, "A = 1\n")
+    path = write(tmp_path / "mine.py", statement.format(name) + corpus())
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def value(loaded: plugins.LoadedCorpus) -> int:
+        return sys.modules[type(loaded.corpus).__module__].B
+
+    first = plugins.load_corpus(str(path))
+    assert value(first) == 1
+
+    write(helper, "A = 1 + 1\n")
+    if both:
+        write(path, path.read_text() + "\nC = 0\n")
+    again = plugins.load_corpus(str(path))
+
+    assert value(again) == 2
+    assert first.source_sha256 != again.source_sha256
+
+
 def test_a_module_that_failed_halfway_is_run_again(tmp_path):
     path = write(
         tmp_path / "mine.py", "from pathlib import Path\nPath(__file__).with_suffix('.ok').read_text()\n" + corpus()

@@ -149,6 +149,19 @@ def small(*more: str) -> int:
     return run("--models", "mean.py", "--splits", "80-20", "--subsets", "all", *more)
 
 
+def test_a_model_that_is_edited_while_it_is_replayed_makes_no_row(place, monkeypatch, capsys):
+    plain = replay.features
+
+    def edit(*given):
+        (place / "mean.py").write_text(MODEL.replace("x.mean(2)", "x.amax(2)"))
+        return plain(*given)
+
+    monkeypatch.setattr(replay, "features", edit)
+    assert small("--seeds", "1", "--epochs", "1") == 2
+    assert "mean.py was edited while it was run" in capsys.readouterr().err
+    assert not (place / "leaderboards" / "replication").exists()
+
+
 def table(place: Path) -> pd.DataFrame:
     return pd.read_csv(place / "leaderboards" / "replication" / "mine.csv", keep_default_na=False)
 

@@ -511,6 +511,26 @@ def test_a_damaged_journal_is_put_aside_and_made_again(tmp_path):
     assert (tmp_path / "f1.damaged").exists()
 
 
+@pytest.mark.parametrize("killed_after", [0, BATCH, BATCH + 2, 8])
+def test_a_study_goes_on_after_an_update_with_scores_of_the_update_alone(tmp_path, killed_after):
+    def of_the_update(choice, seed):
+        return 1.0 - quality(choice, seed)
+
+    def tuned(folder, scorer, basis):
+        return tune(Net, "f1", folder / "f1.journal", 9, 2, scorer, basis)
+
+    expected = tuned(tmp_path / "whole", Scorer(score=of_the_update), "new")
+    killed = Scorer(errors={killed_after + 1: KeyboardInterrupt()})
+    with pytest.raises(KeyboardInterrupt):
+        tuned(tmp_path / "cut", killed, "old")
+
+    assert tuned(tmp_path / "cut", scorer := Scorer(score=of_the_update), "new") == expected
+    assert len(scorer.calls) == 9 + MOST_FINALISTS * (FINAL_SEEDS - 1)
+    assert (tmp_path / "cut" / "f1.outdated").exists() == (killed_after >= BATCH)
+    assert tuned(tmp_path / "cut", again := Scorer(score=of_the_update), "new") == expected
+    assert len(again.calls) == len(scorer.calls) - 9
+
+
 def test_the_sampler_says_all_that_optuna_has_other_defaults_for(monkeypatch):
     given = {}
     monkeypatch.setattr(optuna.samplers, "TPESampler", lambda **arguments: given.update(arguments))

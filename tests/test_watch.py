@@ -91,6 +91,31 @@ def test_on_a_terminal_the_bars_show_loss_score_and_speed(tmp_path: Path) -> Non
     assert "loss 1.250  val UAR 50.0  50 utt/s" in said
 
 
+def test_runs_of_a_grid_have_their_own_counts_and_a_failed_fit_is_over(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=140)
+    grid, epoch = Display(console), EpochEnd(1, 1.25, 0.5, 1.0, 0.001, 2.0)
+    good, bad = grid.child("good"), grid.child("bad")
+    for run in (good, bad):
+        run.log_to(tmp_path / run.name)
+    with grid.counting(5), good.fits(3), bad.fits(2):
+        for seed in range(3):
+            good.fitted(f"fold 1, seed {seed}", FitRecord("aa", 1, float("nan"), (epoch,), 4.0, 10))
+        bad.epoch("fold 1, seed 0", epoch, 3)
+        bad.failed("fold 1, seed 0", ValueError("a\x1b[2Jb"))
+
+    states = {}
+    for name in ("good", "bad"):
+        lines = (tmp_path / name / EVENTS).read_text().splitlines()
+        assert "NaN" not in "".join(lines)
+        states[name] = watch.read(lines, watch.State())
+    assert [(s.done, s.fits, dict(s.running)) for s in states.values()] == [(3, 3, {}), (1, 2, {})]
+    for name, said in (("good", "fold 1, seed 2: trained"), ("bad", "fold 1, seed 0: failed: a?[2Jb")):
+        with console.capture() as seen:
+            console.print(watch.picture(states[name], name, states[name].last))
+        assert said in seen.get()
+    assert "[4/5]" in shown(grid)
+
+
 def test_a_state_follows_from_the_events(tmp_path: Path) -> None:
     tell(tmp_path, ends=False)
     state = watch.read((tmp_path / EVENTS).read_text().splitlines(), watch.State())
@@ -248,3 +273,19 @@ def test_a_run_that_cannot_be_watched_is_named_with_those_that_can(tmp_path: Pat
     tell(tmp_path / "one")
     with pytest.raises(ConfigError, match=r"\.\./one has no progress\.jsonl. Runs that can be watched: one"):
         watch.find("../one", tmp_path)
+
+
+def test_names_of_files_that_are_no_utf_8_are_written_with_escapes(tmp_path: Path) -> None:
+    name = os.fsdecode(b"gef\xfchl.wav")
+    display = Display(Console(file=io.StringIO()))
+    display.log_to(tmp_path)
+    with display.fits(1):
+        display.say(f"reading {name}", urgent=True)
+        display.failed("fold 1", ValueError(f"{name}: cannot be decoded"))
+    status.fail(RunConfig("cnn", "demo", runs=str(tmp_path)), ValueError(name))
+    files.write_text(tmp_path / "run.json", json.dumps({"command": name}, ensure_ascii=False))
+
+    logs = [tmp_path / "log.txt", *(tmp_path / "failures").glob("*"), *(tmp_path / "status").glob("*.log")]
+    assert len(logs) == 3
+    assert all(r"gef\udcfchl.wav" in log.read_text(encoding="utf-8") for log in logs)
+    assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8")) == {"command": name}

@@ -1,0 +1,22 @@
+"""torch's settings of the whole process, which a plug-in may have changed for everybody when it was imported."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+
+def restore_defaults() -> None:
+    """Set what decides how precisely torch computes, and on what, as in a new process.
+
+    A line such as `torch.set_float32_matmul_precision("high")` in one model's file would otherwise hold for the fits of
+    all models that come after it in the same worker, and for features, which every model shares.
+    """
+    torch.set_default_dtype(torch.float32)
+    torch.set_float32_matmul_precision("highest")
+    torch.set_flush_denormal(False)
+    backends: Any = torch.backends
+    backends.cudnn.benchmark = False
+    if torch.get_default_device().type != "cpu":
+        torch.set_default_device(None)
