@@ -168,8 +168,7 @@ def planned(
     plan = plans.assemble(config, model, corpus, label_set, manifest, protocol, bundles, display, sections=sections)
     heard = {name: exposure.judge(plan.recipe.features, name) for name in names[1]}  # of a union nobody says anything
     cross = {**sections["cross"], "exposure": {name: [seen.status, seen.unranked] for name, seen in heard.items()}}
-    worst = next((seen for seen in heard.values() if seen.unranked), heard[names[1][0]])
-    return replace(plan, sections={**sections, "cross": cross}, exposure=worst)
+    return replace(plan, sections={**sections, "cross": cross}, exposure=exposure.worst(heard.values()))
 
 
 def finished(job: Job, display: Display) -> list[Row]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -78,6 +79,12 @@ def judge(features: Features | None, corpus: str) -> Exposure:
         return Exposure("undisclosed", f"{features.checkpoint}: {entry['undisclosed']} ({entry['source']})", declared)
     known = ", ".join([*heard.values(), *taught.values()]) or "no corpus"
     return Exposure("none", f"{features.checkpoint} was trained on {known} ({entry['source']})", declared)
+
+
+def worst(found: Collection[Exposure]) -> Exposure:
+    """Of the exposures to several corpora the one that tells most against a score."""
+    order = ("exposed", "possible", "undisclosed", "unknown", "none", "")
+    return min(found, key=lambda one: order.index(one.status))
 
 
 def alike(name: str) -> str:

@@ -20,7 +20,7 @@ import pytest
 import soundfile
 import torch
 
-from sertbench import crossval, executors, worker_processes
+from sertbench import crossval, executors, plugins, worker_processes
 from sertbench.compute import Compute
 from sertbench.errors import ConfigError, StoppedError, TrainingError, WorkerError
 from sertbench.feature_cache import open_store
@@ -294,6 +294,7 @@ def test_an_interruption_ends_all_folds(monkeypatch):
         split=SimpleNamespace(folds=("interrupted", "other")),
         recipe=SimpleNamespace(features=None),
         manifest=None,
+        model=plugins.load_model("majority"),
         workers=1,
     )
     display = SimpleNamespace(fits=lambda _: nullcontext(), begun=lambda _: None, profile=False, spent=lambda *_: None)
