@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 
 class CNN(NeuralModel):
-    """Plain log-mel CNN: four 3x3 convolution blocks with pooling, then global average plus maximum.
+    """Plain log-mel CNN: five 3x3 convolution blocks with pooling, then global average plus maximum.
 
     A small sibling of CNN6 of Kong et al., "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern
-    Recognition", IEEE/ACM TASLP 2020: half of its channels, 3x3 instead of 5x5 kernels, no pre-training.
+    Recognition", IEEE/ACM TASLP 2020: blocks of 16, 32, 64, 128 and 256 channels instead of 64 to 512 in four, 3x3
+    instead of 5x5 kernels, no pre-training.
     """
 
     paper = (

@@ -22,8 +22,9 @@ class Finetune(NeuralModel):
     blocks are trained at a small learning rate, the convolutions in front stay as they are, and the hidden layer is as
     wide as the encoder. Adam at 1e-4 is theirs. Departures: batches of 8 instead of 32, to fit most GPUs; windows of
     4 s every 2 s, a shorter utterance filled up with zeros (an encoder with a group norm sees them; whole utterances in
-    a batch would differ with their mates); up to 5 % of the frames masked in training. Mixed precision, where the
-    hardware has it, is the harness's. Each fit keeps all weights: 380 MB for a BASE model.
+    a batch would differ with their mates); spans of 0.2 s masked in training, one at least, which are a tenth of the
+    frames. Mixed precision, where the hardware has it, is the harness's. Each fit keeps all weights: 380 MB for a BASE
+    model.
     """
 
     paper = (

@@ -37,9 +37,9 @@ class ResNet(NeuralModel):
 
     He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, the 18-layer column of table 1 with one input
     channel: 11,172,292 parameters for 4 classes (11.7 M with the paper's 1000 and three channels). As there: SGD with
-    momentum 0.9, weight decay 1e-4, batch normalisation, no dropout. Here batches of 32 instead of 256 and so a rate of
-    0.1 / 8, cosine decay instead of steps at plateaus. The paper is about images; 64 mel bands every 10 ms and windows
-    of 3 s are this project's choice.
+    momentum 0.9, weight decay 1e-4, batch normalisation, no dropout. Here the momentum is Nesterov's, batches are of 32
+    instead of 256 and so the rate is 0.1 / 8, with cosine decay instead of steps at plateaus. The paper is about
+    images; 64 mel bands every 10 ms and windows of 3 s are this project's choice.
     """
 
     paper = "He et al., Deep Residual Learning for Image Recognition, CVPR 2016"

@@ -26,6 +26,7 @@ from sertbench.feature_store import FeatureStore, windows
 from sertbench.guard import blaming
 from sertbench.model import Estimator, Examples
 from sertbench.pretrained_spec import SslSpec
+from sertbench.torch_settings import restore_defaults
 from sertbench.trained import Member, Trained, network_of
 from sertbench.training import predict
 
@@ -187,7 +188,8 @@ def probabilities(trained: Trained, clips: Sequence[Clip], rule: str, cache: Pat
     compute = Compute.resolve(device, "fp32")
     stores: dict[Any, FeatureStore] = {}
     found = []
-    torch.set_num_threads(1)  # as in training
+    torch.set_num_threads(1)  # this and the next as in training
+    restore_defaults()
     for member in trained.members:
         recipe = member.recipe
         assert recipe.features is not None, "models without features were refused"

@@ -33,6 +33,7 @@ from sertbench.errors import AudioError
 from sertbench.extraction import Extracted, in_order
 from sertbench.feature_spec import SAMPLE_RATE
 from sertbench.pretrained_spec import FRAME, SslSpec
+from sertbench.torch_settings import restore_defaults
 from sertbench.utterance_features import keep
 
 SSL_VERSION = 1  #        raised whenever the same checkpoint and audio give other values
@@ -51,6 +52,7 @@ class Encoder:
     def __init__(self, spec: SslSpec) -> None:
         from transformers import AutoFeatureExtractor
 
+        restore_defaults()
         folder = pretrained.folder_of(spec.sha256)
         self.spec = spec
         self.network = pretrained.load_network(folder).to(spec.device)

@@ -8,7 +8,7 @@ import torch
 
 
 def restore_defaults() -> None:
-    """Set what decides how precisely torch computes, and on what, as in a new process.
+    """Set what decides how precisely torch computes, and on what, as in a new process, and float32 as what it says.
 
     A line such as `torch.set_float32_matmul_precision("high")` in one model's file would otherwise hold for the fits of
     all models that come after it in the same worker, and for features, which every model shares.
@@ -18,5 +18,6 @@ def restore_defaults() -> None:
     torch.set_flush_denormal(False)
     backends: Any = torch.backends
     backends.cudnn.benchmark = False
+    backends.cudnn.allow_tf32 = False  # convolutions on a GPU would have it: ten bits of 23
     if torch.get_default_device().type != "cpu":
         torch.set_default_device(None)

@@ -790,13 +790,14 @@ SETTINGS = {
     "device": 'torch.set_default_device("meta")',
     "denormals": "torch.set_flush_denormal(True)",
     "benchmark": "torch.backends.cudnn.benchmark = True",
+    "tf32": "torch.backends.cudnn.allow_tf32 = True",
 }
 
 
 def torch_settings() -> tuple[object, ...]:
     denormal = bool((torch.tensor([1e-40]) * 1).item())
-    device, dtype = torch.get_default_device().type, torch.get_default_dtype()
-    return torch.get_float32_matmul_precision(), dtype, device, torch.backends.cudnn.benchmark, denormal
+    device, dtype, cudnn = torch.get_default_device().type, torch.get_default_dtype(), torch.backends.cudnn
+    return torch.get_float32_matmul_precision(), dtype, device, cudnn.benchmark, cudnn.allow_tf32, denormal
 
 
 @pytest.mark.parametrize("line", SETTINGS.values(), ids=SETTINGS)

@@ -122,12 +122,14 @@ def test_one_fit_says_of_its_test_files_what_the_bundle_has(
     here: Path, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = run_of(here, model)
+    torch.backends.cudnn.allow_tf32 = True  # as in a new process: a GPU would not give what the bundle has
     frame = pd.read_parquet(folder / "predictions.parquet")
     mine = frame[(frame["fold"] == "b") & (frame["seed"] == 0)].sort_values("utterance")
     said = predicted([str(folder), *sorted(map(str, Path("data").glob("b_*"))), "--fold", "b", "--seed", "0"], capsys)
     found = [[f["probabilities"][c] for c in ("high", "low")] for f in said["files"]]
     np.testing.assert_allclose(found, mine[["p_high", "p_low"]], atol=2e-6)
     assert {f["in_corpus"] for f in said["files"]} == {"was in the test part"}
+    assert not torch.backends.cudnn.allow_tf32
 
 
 def test_without_a_fold_all_fits_are_averaged_and_it_says_so(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

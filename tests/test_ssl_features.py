@@ -52,6 +52,12 @@ def resolved(spec):
     return pretrained.resolve(spec, "cpu")
 
 
+def test_float32_of_an_encoder_is_not_tf32(tiny_checkpoint, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)  # torch's default, for convolutions on a GPU
+    ssl_features.Encoder(resolved(ssl(str(tiny_checkpoint("wav2vec2")))))
+    assert not torch.backends.cudnn.allow_tf32
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_values_are_those_of_transformers(tiny_checkpoint, family):
     import transformers
