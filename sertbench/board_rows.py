@@ -10,6 +10,7 @@ from typing import Any
 from sertbench import bundle, files, quoted
 from sertbench.bundles import Bundles
 from sertbench.errors import BundleError, counted
+from sertbench.feature_spec import Features
 
 Row = dict[str, Any]
 
@@ -148,6 +149,11 @@ def features_of(run: Mapping[str, Any]) -> str:
     """What a board calls the features of a run: those of a checkpoint by its name and layers."""
     features = run["model"]["recipe"]["features"]
     return run.get("features", {}).get("label") or (features["kind"] if features else "none")
+
+
+def label_of(features: Features | None) -> str:
+    """As `features_of`, for features that are about to be used."""
+    return getattr(features, "label", "") or (features.kind if features else "none")
 
 
 def as_fitted(run: Mapping[str, Any], name: str) -> object:

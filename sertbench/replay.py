@@ -71,9 +71,7 @@ def replay(claim: Claim, asked: ReplayConfig, display: Display, *, dry: bool = F
     rows = []
     with closing(finished(plan, display)) as bundles:
         for setting, run in zip(plan.settings, bundles, strict=True):
-            name, subset = setting.plan.model.name, setting.subset
-            default = plan.default_protocol
-            honest = replication.find_honest(name, plan.corpus_name, plan.label_set, subset, default, boards, runs)
+            honest = replication.find_honest(setting.honest_cells, plan.default_protocol, boards, runs)
             rows.append(replication.row_of(run, setting.plan.folder, honest))
             replication.add(boards, rows[-1])
     return Outcome(plan, tuple(rows), replication.path_of(boards, claim.name))

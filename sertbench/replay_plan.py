@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from sertbench import claim_splits, plugins
+from sertbench import board_rows, claim_splits, plugins
 from sertbench import config as configs
 from sertbench import corpus as corpora
 from sertbench import replay_choice as choice
@@ -41,7 +41,7 @@ class Setting:
     subset: str
     counted: bool  #                  the claim says how many utterances there are, and it was asserted
     least: float  #                   seconds: shorter utterances are dropped
-    n_before: int  #                  utterances of the label set and subset
+    before: Manifest  #               the utterances of the label set and subset
     dropped: tuple[str, ...]  #       ids of those that are in no part
     published: Published | None
     plan: Plan  #                     whose split holds the folds of all seeds, called <seed>/<fold>
@@ -51,6 +51,23 @@ class Setting:
     def label(self) -> str:
         """The model with its variant, for the screen."""
         return f"{self.plan.model.name} {self.variant}".strip()
+
+    @property
+    def n_before(self) -> int:
+        """How many utterances there are before any is dropped."""
+        return len(self.before)
+
+    @property
+    def honest_cells(self) -> dict[str, str]:
+        """The cells of an honest row to compare with: the same model, features and utterances, none dropped."""
+        return {
+            "model": self.plan.model.name,
+            "features": board_rows.label_of(self.plan.recipe.features),
+            "corpus": self.plan.corpus_name,
+            "label_set": self.plan.label_set.name,
+            "subset": self.subset,
+            "corpus_manifest_sha256": self.before.sha256,
+        }
 
 
 @dataclass(frozen=True)
@@ -193,7 +210,7 @@ def setting(
         folder=Path(config.runs) / REPLAYS / "-".join(w for w in words if w),
     )
     published = figures_of(ground, rule, subset, entry, called)
-    return Setting(claim, rule, entry, called, subset, counted, least, len(manifest), dropped, published, plan, splits)
+    return Setting(claim, rule, entry, called, subset, counted, least, manifest, dropped, published, plan, splits)
 
 
 def folds_of(setting: Setting) -> list[tuple[int, Fold]]:

@@ -137,19 +137,18 @@ def honest_cells(row: Mapping[str, Any], honest: Mapping[str, Any] | None) -> Ro
     return cells
 
 
-def find_honest(
-    model: str, corpus: str, label_set: str, subset: str, protocol: str, boards: Path, runs: Path
-) -> Row | None:
-    """The newest ranked row of the same model, corpus, label set and subset, in the leaderboards or the runs.
+def find_honest(wanted: Mapping[str, Any], protocol: str, boards: Path, runs: Path) -> Row | None:
+    """The newest ranked row with these cells, in the leaderboards or the runs.
 
-    One under `protocol`, the corpus's default, goes before others.
+    One under `protocol`, the corpus's default, goes before others. `wanted` names the corpus, the features and the hash
+    of the manifest, too: a model on other features is another one, and a row of other utterances is no comparison.
     """
-    wanted = {"model": model, "corpus": corpus, "label_set": label_set, "subset": subset, "ranked": "1"}
-    rows = board_files.read(boards / f"{corpus}.csv")
+    rows = board_files.read(boards / f"{wanted['corpus']}.csv")
     for folder in Bundles.of(runs, boards):
         with suppress(BundleError):  # not a whole bundle: so not an honest row either
             rows.append(board_rows.row_from(folder))
-    same = [r for r in rows if all(text_of(r.get(name)) == value for name, value in wanted.items())]
+    cells = {name: text_of(value) for name, value in {**wanted, "ranked": True}.items()}
+    same = [r for r in rows if all(text_of(r.get(name)) == value for name, value in cells.items())]
     return max(same, key=lambda r: (r["protocol"] == protocol, str(r["date_utc"])), default=None)
 
 

@@ -351,6 +351,25 @@ def test_the_honest_row_of_the_same_model_stands_beside_and_gives_the_optimism(p
     assert table(place).iloc[0]["honest_bundle"] == ranked["bundle"]
 
 
+@pytest.mark.parametrize("other", [{"features": "mfcc"}, {"corpus_manifest_sha256": "0" * 64}])
+def test_a_newer_row_on_other_features_or_utterances_is_no_honest_row_of_it(other, place, capsys):
+    honest = ["run", "--model", "mean.py", "--dataset", "tones.py", "--data", "data", "--trials", "0", "--seeds", "1"]
+    assert main([*honest, "--epochs", "1", "--workers", "1"]) == 0
+    board = place / "leaderboards" / "tones.csv"
+    ranked = pd.read_csv(board, dtype=str, keep_default_na=False)
+    newer = ranked.assign(**other, date_utc="9999-01-01T00:00:00+00:00", row_id="ffffffffff", uar_pooled_mean="1.00")
+    pd.concat([ranked, newer]).to_csv(board, index=False)
+
+    assert small("--seeds", "1") == 0
+
+    assert table(place).iloc[0]["honest_row_id"] == ranked["row_id"][0]
+    shutil.rmtree(place / "runs")
+    newer.to_csv(board, index=False)
+    (place / "leaderboards" / "replication" / "mine.csv").unlink()
+    assert small("--seeds", "1") == 0
+    assert "no honest row yet: sertbench run --model" in capsys.readouterr().out
+
+
 def test_verify_names_a_replayed_figure_that_was_edited(place, capsys):
     assert small("--seeds", "1") == 0
     board = place / "leaderboards" / "replication" / "mine.csv"
