@@ -60,8 +60,15 @@ def random_fold(rule: SplitRule, seed: int, n: int) -> Fold:
     As numpy.random.seed(seed); numpy.random.choice(n, int(train * n), replace=False) for the training part.
     """
     order = np.random.RandomState(seed).permutation(n)
-    n_train, n_val = int(n * rule.train), int(n * rule.validation)
+    n_train, n_val = int(n * rule.train), share_of(n, rule.validation)
     return fold_of("1", order[:n_train], order[n_train : n_train + n_val], order[n_train + n_val :])
+
+
+def share_of(n: int, share: float) -> int:
+    """How many of `n` utterances validate. ClaimError for none: the test part would stand in for them."""
+    if share and not int(n * share):
+        raise ClaimError(f"validation = {share:g} of {n} utterances is none: give a larger share, or a larger subset")
+    return int(n * share)
 
 
 def random_folds(k: int, seed: int, n: int) -> list[Fold]:
@@ -90,7 +97,7 @@ def drawn(fold: Fold, share: float, seed: int) -> Fold:
     if not share:
         return fold
     order = np.random.RandomState(seed).permutation(np.asarray(fold.train))
-    n_val = int(len(order) * share)
+    n_val = share_of(len(order), share)
     return fold_of(fold.name, order[n_val:], order[:n_val], fold.test)
 
 

@@ -91,6 +91,14 @@ def test_the_glam_claim_holds_the_published_counts_and_figures():
     assert round(one.model("glam").recipe["hop"] * 16000, 6) == 3199
 
 
+@pytest.mark.parametrize("name", claim.names())
+def test_a_shipped_claim_says_of_no_plugin_that_it_is_none(name):
+    one, there = claim_file.load(name), set(plugins.names("models"))
+
+    said = [text for text in one.not_known if "not a plug-in" in text or "not plug-ins" in text]
+    assert bool(said) == (not any(model.name in there for model in one.models))
+
+
 def test_the_released_seed_list_is_drawn_as_its_script_does():
     np.random.seed(2021)
     drawn = np.random.randint(0, 2**32 - 1, 100, dtype=np.int64)
@@ -224,6 +232,8 @@ def test_k_folds_are_scikit_learns_and_test_each_utterance_once():
     [
         (rule("kfold", folds=10), 4, "10 folds need 10 utterances"),
         (rule("random", train=0.1), 4, "no utterance to train"),
+        (rule("random", train=0.8, validation=0.1), 9, "validation = 0.1 of 9 utterances is none"),
+        (rule("kfold", folds=2, validation=0.2), 8, "validation = 0.2 of 4 utterances is none"),
         (rule("protocol", protocol="sesion"), 8, "no protocol of this corpus is called 'sesion'"),
     ],
 )
