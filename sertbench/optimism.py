@@ -10,7 +10,7 @@ are final before any of this starts; and none of these figures is ever ranked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import cycle, islice
@@ -75,23 +75,45 @@ def pooled_uar(plan: Plan, runner: Runner, display: Display, choices: list[Choic
 
 
 def best_test_epoch(plan: Plan, run: Mapping[str, Any], runner: Runner, display: Display) -> dict[str, float]:
-    """Mean over folds and seeds of the test UAR at the best epoch on test, and its excess over the kept epoch's."""
-    store, targets = features(plan, display), np.asarray(plan.manifest.targets)
-    jobs = [(k, seed) for k in range(len(plan.split.folds)) for seed in range(plan.config.seeds)]
+    """Pooled UAR, mean over seeds, when each fold has its best epoch on test, and its excess over the kept epochs'.
 
-    def uars(job: tuple[int, int]) -> tuple[float, float]:
+    Pooled like the honest score: a mean over folds would differ from it without any choice of the epoch.
+    """
+    store, targets = features(plan, display), np.asarray(plan.manifest.targets)
+    folds, seeds, n_classes = plan.split.folds, range(plan.config.seeds), len(plan.manifest.classes)
+    jobs = [(k, seed) for seed in seeds for k in range(len(folds))]
+
+    def answers(job: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         k, seed = job
-        fold = plan.split.folds[k]
-        test = np.asarray(fold.test)
-        fit = fit_task(plan, fold, store, dict(run["frozen"][k]["choice"]), seed)
-        task = prediction_task(plan, fit, test)
-        every = runner.run(predict_every_epoch, task, f"fold {fold.name}, seed {seed}")
-        by_epoch = [score(targets[test], p.argmax(1), fit.n_classes).uar for p in every]
-        return max(by_epoch), by_epoch[run["frozen"][k]["epochs"][str(seed)] - 1]
+        test = np.asarray(folds[k].test)
+        fit = fit_task(plan, folds[k], store, dict(run["frozen"][k]["choice"]), seed)
+        every = runner.run(predict_every_epoch, prediction_task(plan, fit, test), f"fold {folds[k].name}, seed {seed}")
+        return best_and_kept(every.argmax(2), targets[test], n_classes, run["frozen"][k]["epochs"][str(seed)])
 
     with ThreadPoolExecutor(len(jobs)) as threads, ended_with(runner):
-        best, honest = np.array(list(threads.map(uars, jobs))).T
-    return {
-        "test_epoch": round(100 * float(best.mean()), 2),
-        "oracle_gap": round(100 * float((best - honest).mean()), 2),
-    }
+        given = list(threads.map(answers, jobs))
+    return pooled_gain([targets[list(fold.test)] for fold in folds], given, n_classes)
+
+
+def pooled_gain(
+    truths: Sequence[np.ndarray], given: Sequence[tuple[np.ndarray, np.ndarray]], n_classes: int
+) -> dict[str, float]:
+    """The figures of the best epoch on test in percent: `truths` of the folds, answers of the folds for each seed."""
+    truth, k = np.concatenate(truths), len(truths)
+    seeds = [given[start : start + k] for start in range(0, len(given), k)]
+    best, kept = (
+        float(
+            np.mean([score(truth, np.concatenate([fold[which] for fold in folds]), n_classes).uar for folds in seeds])
+        )
+        for which in (0, 1)
+    )
+    return {"test_epoch": round(100 * best, 2), "oracle_gap": round(100 * (best - kept), 2)}
+
+
+def best_and_kept(by_epoch: np.ndarray, truth: np.ndarray, n_classes: int, kept: int) -> tuple[np.ndarray, np.ndarray]:
+    """Answers (n,) of the epoch with the highest UAR on the test part, and of the kept one, from 1; (epochs, n) given.
+
+    Of equals the earliest.
+    """
+    best = max(range(len(by_epoch)), key=lambda epoch: score(truth, by_epoch[epoch], n_classes).uar)
+    return by_epoch[best], by_epoch[kept - 1]

@@ -21,8 +21,8 @@ def show(outcome: Outcome, display: Display) -> None:
     columns = ["split", "subset", "model", "score", "published", "replayed", "last epoch", "honest", "optimism"]
     caption = (
         "Percent; mean ± SD over seeds. Last epoch: of the same fits, with no choice of the epoch. "
-        "Honest: pooled over all utterances. Optimism: replayed minus honest, so the replay's larger training part, the "
-        "utterances that it drops and a mean of its folds are in it. Never ranked."
+        "Honest: pooled over all utterances. Optimism: replayed minus honest, so the larger training part of the "
+        "replay, the utterances that it drops and a mean of its folds are in it. Never ranked."
     )
     title = f"replay of {plan.claim.name} on {plan.corpus_name}, {plan.label_set}"
     display.table(title, columns, lines, caption)
