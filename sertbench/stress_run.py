@@ -117,6 +117,11 @@ def refuse_silent(folder: Path, run: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"{folder.name} is a replayed claim, whose fits keep no weights. Stress a run of `sertbench run`"
         )
+    if run.get("kind") == "cross" and run["cross"]["kind"] != "within":
+        raise ConfigError(
+            f"{folder.name} is a cross-corpus run, and only a run within one corpus can be opened again. Stress one of "
+            "`sertbench run`"
+        )
     if run["model"]["recipe"]["features"] is None:
         raise ConfigError(
             f"{folder.name}: {run['model']['name']} does not listen to the audio, so there is nothing to disturb. Name "

@@ -310,6 +310,13 @@ def refused(folder: Path, capsys, *more: str) -> str:
     return str(capsys.readouterr().err)
 
 
+def test_a_run_across_corpora_is_refused(made_bundle, tmp_path, capsys):
+    folder = made_bundle(tmp_path, kind="cross")
+    run = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**run, "cross": {"kind": "cross"}}))
+    assert "is a cross-corpus run" in refused(folder, capsys)
+
+
 def test_a_model_that_does_not_listen_and_a_replay_are_refused(made_bundle, tmp_path, capsys):
     deaf = made_bundle(tmp_path, changes={"model": {"recipe": {"features": None}}})
     assert "nothing to disturb" in refused(deaf, capsys)
