@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from sertbench import board_rows, claim_splits, plugins
+from sertbench import board_rows, claim_splits, plugins, utterance_features
 from sertbench import config as configs
 from sertbench import corpus as corpora
 from sertbench import replay_choice as choice
@@ -186,6 +186,7 @@ def setting(
         "seeds": ground.seeds,
         "compute": asdict(ground.compute),
         "torch": torch.__version__,
+        **({"extractor": versions} if (versions := utterance_features.versions(recipe.features)) else {}),
         "manifest": kept.sha256,
         "split": joined.sha256,
     }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 
 from sertbench.board_rows import Row, text_of
 from sertbench.claim import SCORES, Published
+from sertbench.plan import Plan
 from sertbench.progress import Display
 from sertbench.replay import Outcome
 from sertbench.replay_plan import Setting
@@ -32,8 +34,8 @@ def show(outcome: Outcome, display: Display) -> None:
         display.say(f"differs: {text}")
     for text in plan.claim.not_known:
         display.say(f"not known: {text}")
-    for command in commands_for_honest(outcome):
-        display.say(f"no honest row yet: {command}")
+    for text in lacking(outcome):
+        display.say(text)
     display.say(f"rows in {outcome.board}: {len(outcome.rows)}" if outcome.rows else "nothing was replayed")
 
 
@@ -80,14 +82,25 @@ def differences(outcome: Outcome) -> list[str]:
     return list(dict.fromkeys(said))
 
 
-def commands_for_honest(outcome: Outcome) -> list[str]:
-    """What to type for the honest rows that are missing."""
+def lacking(outcome: Outcome) -> list[str]:
+    """What to type for the honest rows that are missing, or why there can be none."""
     said = []
     for s, row in zip(outcome.plan.settings, outcome.rows, strict=True):
         if "honest_wa" not in row:
-            config = s.plan.config
-            words = ["sertbench run --model", config.model, "--dataset", config.dataset, "--labels", str(config.labels)]
+            plan, config = s.plan, s.plan.config
+            if reason := never_ranked(plan):
+                said.append(f"no honest row: {plan.model.name} on {plan.corpus_name} is never ranked ({reason})")
+                continue
+            words = ["sertbench", "run", "--model", config.model, "--dataset", config.dataset]
+            words += ["--labels", str(config.labels)]
             words += ["--subset", s.subset] if s.subset != "all" else []
             words += ["--data", config.data] if config.data else []
-            said.append(" ".join(words))
+            said.append(f"no honest row yet: {shlex.join(words)}")
     return list(dict.fromkeys(said))
+
+
+def never_ranked(plan: Plan) -> str:
+    """Why no run of this model on this corpus is ranked, whatever its protocol; empty if one can be."""
+    if getattr(plan.model.cls, "diagnostic", False):
+        return "diagnostic"
+    return "synthetic corpus" if plan.corpus.synthetic else plan.corpus.unranked

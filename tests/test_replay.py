@@ -399,12 +399,24 @@ def test_on_another_label_set_or_corpus_nothing_is_published_and_no_count_assert
     assert "no count is claimed" in capsys.readouterr().out
 
 
-def test_an_estimator_is_replayed_in_one_epoch(place):
+def test_an_estimator_is_replayed_in_one_epoch(place, capsys):
     assert run("--models", "majority", "--splits", "80-20", "--subsets", "all", "--seeds", "1") == 0
 
     (row,) = table(place).to_dict("records")
     assert float(row["replayed_ua"]) == float(row["last_epoch_ua"]) == 50
     assert "not a model of the paper" in row["differs"]
+    assert "no honest row: majority on tones is never ranked (diagnostic)" in capsys.readouterr().out
+
+
+def test_features_of_another_version_are_another_replay(place, monkeypatch, capsys):
+    once = "--models", "majority", "--splits", "80-20", "--subsets", "all", "--seeds", "1"
+    assert run(*once) == 0
+    monkeypatch.setattr("sertbench.utterance_features.versions", lambda _: {"librosa": "99"})
+
+    assert run(*once) == 0
+
+    assert "are done already" not in capsys.readouterr().out
+    assert len(list((place / "runs" / "replays").glob("*/run.json"))) == 2
 
 
 @pytest.mark.slow
