@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sertbench import gate
+from sertbench.corpus import Manifest
 from sertbench.model import Estimator
-from sertbench.protocols import ROLES
+from sertbench.protocols import ROLES, Split
 from sertbench.replay_plan import Setting
 
 
@@ -21,6 +22,8 @@ def dishonest(setting: Setting) -> list[str]:
         tested, shared, judged = tested + len(test), shared + len(test & train), judged + len(test & val)
     if shared:
         found.append(f"{100 * shared / tested:.0f} % of the test speakers are in training")
+    elif sessions := sessions_shared(manifest, split):
+        found.append(sessions)
     if rule.epoch == "best on test":
         found.append("the epoch is chosen on the test part")
     flags = gate.flags(manifest, split)
@@ -35,6 +38,18 @@ def dishonest(setting: Setting) -> list[str]:
     if setting.dropped:
         found.append(f"{len(setting.dropped)} of {setting.n_before} utterances are dropped, test utterances too")
     return found
+
+
+def sessions_shared(manifest: Manifest, split: Split) -> str:
+    """How many of the test part's recording sessions are in training, in words; empty if none is.
+
+    They matter where speakers are kept apart: the partner in a dialogue is then in training, room and scene with them.
+    """
+    tested = shared = 0
+    for fold in split.folds:
+        train, test = ({manifest.utterances[i].session for i in part} - {None} for part in (fold.train, fold.test))
+        tested, shared = tested + len(test), shared + len(test & train)
+    return f"{100 * shared / tested:.0f} % of the test part's recording sessions are in training" if shared else ""
 
 
 def optimistic(settings: Sequence[Setting]) -> list[str]:

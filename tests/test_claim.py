@@ -290,6 +290,18 @@ def test_an_epoch_that_is_chosen_on_the_test_speakers_is_told(tmp_path):
         assert dishonest(SimpleNamespace(plan=made, rule=given, dropped=(), n_before=8)) == told
 
 
+def test_the_partner_of_a_test_speaker_in_training_is_told(tmp_path):
+    """Ten speakers of five sessions, one tested in each fold: no speaker is shared, but each session is."""
+    rows = [f"u{i:03},{i},test" for i in range(10)]
+    given = replace(table(tmp_path, rows), validation=0.0)
+    pairs = tuple(Utterance(f"u{i:03}", Path("x.wav"), "a", f"s{i}", session=f"{i // 2}") for i in range(10))
+    alone = tuple(replace(u, session=None) for u in pairs)
+    for utterances, told in ((pairs, ["100 % of the test part's recording sessions are in training"]), (alone, [])):
+        data = Manifest("c", "l", "all", ("a",), utterances, (0,) * 10, ("0",) * 10, (1.0,) * 10)
+        made = SimpleNamespace(manifest=data, split=split(given, 1, 10, tmp_path), model=plugins.load_model("cnn"))
+        assert dishonest(SimpleNamespace(plan=made, rule=given, dropped=(), n_before=10)) == told
+
+
 @pytest.mark.parametrize(("model", "told"), [("svm", True), ("cnn", False)])
 def test_an_estimator_that_validates_on_the_test_part_is_told_whatever_the_epoch(model, told):
     """A network's last epoch looks at no validation part; a support vector machine takes the C that is best there."""
