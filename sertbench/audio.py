@@ -28,7 +28,7 @@ from sertbench.errors import AudioError, StorageError, few
 from sertbench.feature_spec import SAMPLE_RATE
 
 CHANNELS = ("mono", "left", "right", "mean")
-INDEX_VERSION = 2  # raised whenever a probe of the same file gives something else than before
+INDEX_VERSION = 3  # raised whenever a probe of the same file gives something else than before
 MIN_RATE, MAX_RATE = 1000, 1_000_000  # Hz: a header with another rate is damaged
 LOUDEST = 2.0**32  # float samples are taken as they are; nobody's full scale is more than that of 32 bit
 _BLOCK = 1 << 20  # samples read at once
@@ -144,9 +144,9 @@ def decode(path: Path, channel: str = "mono") -> tuple[np.ndarray, int, int]:
     """
     if channel not in CHANNELS:
         raise AudioError(f"channel rule {channel!r} is unknown. Accepted: {', '.join(CHANNELS)}")
-    head = _check_bytes(path)
+    _check_bytes(path)
     try:
-        with _opened(path, head) as (file, promised):
+        with _opened(path) as (file, promised):
             rate = file.samplerate
             if not MIN_RATE <= rate <= MAX_RATE:
                 raise AudioError(
@@ -171,10 +171,10 @@ def decode(path: Path, channel: str = "mono") -> tuple[np.ndarray, int, int]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, head: bytes) -> Iterator[tuple[soundfile.SoundFile, int]]:
-    """An audio file, of which `head` are the first bytes, and how many samples there must be; 0 if that is not told."""
+def _opened(path: Path) -> Iterator[tuple[soundfile.SoundFile, int]]:
+    """An audio file, and how many samples there must be; 0 if that is not told."""
     with soundfile.SoundFile(path) as file:
-        longer = containers.mp3_with_length(path.read_bytes(), file.frames) if containers.is_mp3(head) else None
+        longer = containers.mp3_with_length(path.read_bytes(), file.frames) if file.format == "MP3" else None
         if longer is None:
             yield file, file.frames
             return
@@ -208,8 +208,8 @@ def _one_channel(path: Path, samples: np.ndarray, channel: str) -> np.ndarray:
     return samples[:, 0] if channel == "left" else samples[:, 1]
 
 
-def _check_bytes(path: Path) -> bytes:
-    """Refuse what is no audio file, or another length of one than its header tells; gives the first bytes of others.
+def _check_bytes(path: Path) -> None:
+    """Refuse what is no audio file, or another length of one than its header tells, with the reason that fits.
 
     libsndfile calls everything that it does not know "format not recognised".
     """
@@ -241,7 +241,6 @@ def _check_bytes(path: Path) -> bytes:
         raise AudioError(
             f"{path}: text, not audio (it begins {start!r}): the download failed. Download it again.", "text"
         )
-    return head
 
 
 def _stamp(path: Path, channel: str, real_folder: Callable[[Path], str]) -> tuple[str, list[Any]]:

@@ -94,11 +94,6 @@ def _pages_fault(file: BinaryIO, size: int) -> Fault | None:
     return None
 
 
-def is_mp3(head: bytes) -> bool:
-    """Whether a file may be mp3, by its first bytes; a tag that is before it may also be before other formats."""
-    return head[:3] == b"ID3" or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2)
-
-
 def mp3_with_length(content: bytes, guess: int) -> bytes | None:
     """An mp3 file with a frame put before it that tells more samples than can be: all is decoded, however many.
 
@@ -120,20 +115,18 @@ def mp3_with_length(content: bytes, guess: int) -> bytes | None:
                 f"it goes on for {len(content) - end} bytes after the end that its header tells: several files in one"
             )
         return None
-    if guess == _frames(content, at) * (1152 if version == 3 else 576):
+    n_frames, end = _frames(content, at)
+    if guess == n_frames * (1152 if version == 3 else 576):
         return None
     plain = head | 1 << 16  # without a checksum
     plain = plain & ~(0xF << 12) & ~(1 << 9) | (5 if version == 3 else 8) << 12  # 64 kbit/s, without padding
     frame = plain.to_bytes(4, "big") + bytes(side) + b"Info" + struct.pack(">II", 1, len(content) // LEAST_FRAME + 1)
-    return frame.ljust(_frame(plain.to_bytes(4, "big"), 0), b"\0") + content[at:]
+    return frame.ljust(_frame(plain.to_bytes(4, "big"), 0), b"\0") + content[at:end]
 
 
 def _first_frame(content: bytes) -> int | None:
     """Where the first frame of layer III begins, which another one follows."""
-    at = 0
-    while content[at : at + 3] == b"ID3" and len(content) >= at + 10:
-        bits = content[at + 6 : at + 10]
-        at += 10 + sum((bits[i] & 0x7F) << 7 * (3 - i) for i in range(4)) + (10 if content[at + 5] & 0x10 else 0)
+    at = _after_tags(content, 0)
     for start in range(at, min(at + (1 << 16), len(content) - 4)):
         if content[start] == 0xFF and (length := _frame(content, start)):
             end = start + length
@@ -142,12 +135,28 @@ def _first_frame(content: bytes) -> int | None:
     return None
 
 
-def _frames(content: bytes, at: int) -> int:
-    """How many frames follow each other from there on."""
-    n = 0
-    while length := _frame(content, at):
-        at, n = at + length, n + 1
-    return n
+def _after_tags(content: bytes, at: int) -> int:
+    """Where the ID3v2 tags end that begin there."""
+    while content[at : at + 3] == b"ID3" and len(content) >= at + 10:
+        bits = content[at + 6 : at + 10]
+        at += 10 + sum((bits[i] & 0x7F) << 7 * (3 - i) for i in range(4)) + (10 if content[at + 5] & 0x10 else 0)
+    return at
+
+
+def _frames(content: bytes, at: int) -> tuple[int, int]:
+    """How many frames there are from a first one on, and where the last one ends.
+
+    Other bytes may lie between them. Those behind the last one (a tag, padding) would be taken for damage.
+    """
+    n = end = 0
+    while at >= 0:
+        while length := _frame(content, at):
+            at, n = at + length, n + 1
+        end = at
+        at = content.find(b"\xff", _after_tags(content, at))
+        while at >= 0 and not ((length := _frame(content, at)) and _frame(content, at + length)):
+            at = content.find(b"\xff", at + 1)
+    return n, end
 
 
 def _frame(content: bytes, at: int) -> int:

@@ -32,6 +32,7 @@ from sertbench.cross_corpus import (
     union,
 )
 from sertbench.errors import ConfigError, few, unknown
+from sertbench.identity import model_code_sha256
 from sertbench.plan import Plan
 from sertbench.progress import Display
 
@@ -159,12 +160,12 @@ def planned(
         title = joined(sorted(names[0] + names[1]))  # the same union in either direction
         corpus, protocol = Union(parts, title), CrossCorpus(tuple(names[0]), tuple(names[1]))
         manifest = union(parts, classes, merged, title)
-    config = configs.resolved(
-        asked.run, model=plugins.load_model(asked.run.model).spec, dataset=manifest.corpus, labels=manifest.label_set,
-        protocol=protocol.name,
-    )  # fmt: skip
-    bundles = Path(asked.run.runs) / CROSSED
     model = plugins.load_model(asked.run.model)
+    model_code_sha256(model.cls)  # kept from now on: its file may be edited before a first fit asks for it
+    config = configs.resolved(
+        asked.run, model=model.spec, dataset=manifest.corpus, labels=manifest.label_set, protocol=protocol.name
+    )
+    bundles = Path(asked.run.runs) / CROSSED
     plan = plans.assemble(config, model, corpus, label_set, manifest, protocol, bundles, display, sections=sections)
     heard = {name: exposure.judge(plan.recipe.features, name) for name in names[1]}  # of a union nobody says anything
     cross = {**sections["cross"], "exposure": {name: [seen.status, seen.unranked] for name, seen in heard.items()}}

@@ -6,6 +6,7 @@ import ast
 import sys
 import threading
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -146,15 +147,15 @@ def helpers(file: Path) -> tuple[Path, ...]:
 def _imported_files(file: Path) -> set[Path]:
     """The files of the author's own that a file imports, as far as its import statements tell."""
     try:
-        tree = parse(file.read_bytes())
+        statements = _import_statements(file.read_bytes())
     except (OSError, SyntaxError, ValueError):
         return set()
     found: set[Path] = set()
-    for node in ast.walk(tree):
+    for node in statements:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 found |= _modules(_folder_of(file, alias.name), alias.name)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             module = node.module or ""
             folder = _folder_of(file, module)
             if node.level:
@@ -164,6 +165,12 @@ def _imported_files(file: Path) -> set[Path]:
             for alias in node.names:  # the name may be a module of the package
                 found |= _modules(folder, f"{module}.{alias.name}".strip("."))
     return found
+
+
+@lru_cache(1024)
+def _import_statements(source: bytes) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """The import statements of a source, which is parsed once: a model is loaded several times for each fit."""
+    return tuple(node for node in ast.walk(parse(source)) if isinstance(node, (ast.Import, ast.ImportFrom)))
 
 
 def _folder_of(file: Path, module: str) -> Path | None:

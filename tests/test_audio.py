@@ -308,6 +308,21 @@ def test_an_mp3_without_a_length_is_read_to_its_end(tmp_path, mode, loud, rate, 
     np.testing.assert_allclose(found[later : later + len(whole)], whole, atol=1e-4)
 
 
+@pytest.mark.parametrize("before", [b"", bytes(3000)], ids=["", "padded before"])
+@pytest.mark.parametrize("after", [b"", bytes(30_000), b"APETAGEX" + b"\1" * 20_000], ids=["", "padded", "tagged"])
+def test_an_mp3_without_a_length_is_read_whatever_lies_around_its_frames(tmp_path, before, after):
+    noise = np.random.default_rng(0).normal(0, 0.1, 48_000) * np.linspace(0, 1, 48_000)
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, noise.astype(np.float32), 16_000, bitrate_mode="VARIABLE", compression_level=0)
+    bare = without_first_frame(path.read_bytes())
+    path.write_bytes(bare)
+    whole = audio.decode(path)[0]
+
+    path.write_bytes(before + bare + after)
+
+    np.testing.assert_array_equal(audio.decode(path)[0], whole)
+
+
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     (tmp_path / "folder.wav").mkdir()
 

@@ -7,13 +7,14 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 
-from sertbench import board_files, bundle, cross, cross_board, cross_corpus, files, plugins, verify
+from sertbench import board_files, bundle, cross, cross_board, cross_corpus, crossval, files, plugins, verify
 from sertbench.bundles import Bundles
 from sertbench.cli import main
 from sertbench.corpus import LabelSet, Manifest, Utterance
@@ -110,6 +111,47 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     said = capsys.readouterr().err
     assert "Traceback" not in said
     return said
+
+
+ESTIMATOR = '''
+import numpy as np
+
+from sertbench.feature_spec import log_mel
+from sertbench.model import Estimator, Recipe
+
+
+class Centroids(Estimator):
+    """The nearest mean."""
+
+    paper = "none"
+    recipe = Recipe(features=log_mel(8))
+
+    def fit(self, train, val):
+        self.means = np.stack([train.functionals[train.targets == k].mean(0) for k in range(self.n_classes)])
+
+    def predict_proba(self, examples):
+        gaps = np.abs(examples.functionals[:, None] - self.means).mean(2)
+        return np.exp(-gaps) / np.exp(-gaps).sum(1, keepdims=True)
+'''
+
+
+def test_an_estimator_that_is_edited_before_its_first_fit_makes_no_row(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, plain = tmp_path / "nearest.py", crossval.features
+    model.write_text(ESTIMATOR)
+
+    def edit(*given: Any) -> Any:
+        model.write_text(ESTIMATOR.replace("np.abs", "np.square"))
+        return plain(*given)
+
+    monkeypatch.setattr(crossval, "features", edit)
+    places = ("--runs", str(tmp_path / "runs"), "--leaderboards", str(tmp_path / "boards"))
+    own = ("--model", str(model), "--trials", "0", "--seeds", "1", "--workers", "1")
+    assert "nearest.py was edited while it was run" in refused(
+        capsys, "--train", "one.py", "--test", "two.py", *DATA, *own, *places
+    )
+    assert not (tmp_path / "boards" / "cross.csv").exists()
 
 
 def part(name: str, classes: tuple[str, ...]) -> Part:

@@ -791,13 +791,17 @@ SETTINGS = {
     "denormals": "torch.set_flush_denormal(True)",
     "benchmark": "torch.backends.cudnn.benchmark = True",
     "tf32": "torch.backends.cudnn.allow_tf32 = True",
+    "tf32-everywhere": 'torch.backends.fp32_precision = "tf32"',
+    "bf16-convolutions": 'torch.backends.mkldnn.conv.fp32_precision = "bf16"',
 }
 
 
 def torch_settings() -> tuple[object, ...]:
     denormal = bool((torch.tensor([1e-40]) * 1).item())
-    device, dtype, cudnn = torch.get_default_device().type, torch.get_default_dtype(), torch.backends.cudnn
-    return torch.get_float32_matmul_precision(), dtype, device, cudnn.benchmark, cudnn.allow_tf32, denormal
+    cuda, cudnn, mkldnn = torch.backends.cuda, torch.backends.cudnn, torch.backends.mkldnn
+    places = (torch.backends, cuda.matmul, cudnn, cudnn.conv, cudnn.rnn, mkldnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn)
+    precision = tuple(place.fp32_precision for place in places)
+    return precision, torch.get_default_dtype(), torch.get_default_device().type, cudnn.benchmark, denormal
 
 
 @pytest.mark.parametrize("line", SETTINGS.values(), ids=SETTINGS)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sertbench import plugins
+from sertbench import plugin_text, plugins
 from sertbench.errors import PluginError
 from sertbench.model import NeuralModel
 
@@ -233,6 +233,30 @@ def test_an_edited_helper_is_what_runs_in_a_process_that_had_imported_it(tmp_pat
 
     assert value(again) == 2
     assert first.source_sha256 != again.source_sha256
+
+
+def test_what_a_plugin_imports_is_parsed_once_per_content(tmp_path, monkeypatch):
+    """A model is loaded several times for each fit, and may bring a repository of helpers with it."""
+    parsed = []
+    plain = plugin_text.parse
+
+    def parse(source, name="<unknown>"):
+        parsed.append(source)
+        return plain(source, name)
+
+    monkeypatch.setattr(plugin_text, "parse", parse)
+    path, helper = tmp_path / "one.py", tmp_path / "its_helper.py"
+    path.write_text("import its_helper  # of this test alone\n")
+    helper.write_text("import its_other\n")
+    (tmp_path / "its_other.py").write_text("x = 'of this test alone'\n")
+
+    assert plugin_text.helpers(path) == (helper, tmp_path / "its_other.py")
+    assert plugin_text.helpers(path) == (helper, tmp_path / "its_other.py")
+    assert len(parsed) == 3
+
+    helper.write_text("'no longer, in this test alone'\n")
+    assert plugin_text.helpers(path) == (helper,)
+    assert len(parsed) == 4
 
 
 def test_a_module_that_failed_halfway_is_run_again(tmp_path):
