@@ -135,7 +135,7 @@ def stopping() -> Iterator[None]:
 
 
 def write_whatever() -> None:
-    """Let the output take any text: what its encoding lacks (LANG=C, a strange file name) becomes its code, \\u2026.
+    r"""Let the output take any text: what its encoding lacks (LANG=C, a strange file name) becomes its code, \u2026.
 
     Somebody who has chosen otherwise (PYTHONIOENCODING=ascii:replace) keeps it.
     """

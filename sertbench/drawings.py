@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sertbench.errors import few
-from sertbench.report_view import CHEATS, COSTS, Table, View, costs, matrix, names
+from sertbench.report_view import CHEATS, COSTS, Table, View, costs, matrix, names, way
 from sertbench.run_details import Curve, Details
-from sertbench.svg import Scale, short
+from sertbench.svg import Scale, form, short
 from sertbench.svg_labels import Box, line, places
 
 if TYPE_CHECKING:
@@ -72,8 +72,7 @@ def overview(view: View) -> Figure:
     for i, (_, _, cells) in enumerate(lines):
         for j, entry in enumerate(cells):
             if entry is not None:
-                chance = view.tables[j].chance
-                shades[i, j] = (entry.uar - chance) / (100 - chance)
+                shades[i, j] = way(entry.uar, view.tables[j].chance)
                 colour = "white" if shades[i, j] > 0.6 else "black"
                 axes.text(j, i, entry.row["uar_pooled_mean"], ha="center", va="center", color=colour, fontsize=7)
     axes.imshow(shades, cmap="Blues", vmin=0, vmax=1, aspect="auto")
@@ -267,7 +266,7 @@ def embedding(details: Details) -> Figure:
     for k, name in enumerate(details.classes):
         points = seen.points[targets == k]
         axes.scatter(
-            points[:, 0], points[:, 1], s=8, marker=MARKS[k % len(MARKS)], color=COLOURS[k % len(COLOURS)], label=name
+            points[:, 0], points[:, 1], s=8, marker=MARKS[form(k)], color=COLOURS[k % len(COLOURS)], label=name
         )
     axes.axis("off")
     figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=7)

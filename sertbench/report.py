@@ -26,7 +26,7 @@ from markupsafe import Markup, escape
 from sertbench import __version__, report_cross, report_stress
 from sertbench.errors import StorageError
 from sertbench.report_pages import corpus_values, index_values, model_values
-from sertbench.report_view import View, shown
+from sertbench.report_view import View, measure, shown
 
 ASSETS = Path(__file__).parent / "assets"
 MARK = ".sertbench-report"  # a folder with this file may be replaced
@@ -91,7 +91,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["breakable"] = lambda text: escape(text).replace("_", Markup("_<wbr>"))
-    made.globals["shown"] = shown
+    made.globals.update(shown=shown, measure=measure)
     return made
 
 

@@ -72,7 +72,7 @@ def tables_of(rows: Sequence[Mapping[str, str]], bundles: Bundles) -> tuple[Tabl
 
 
 def table_of(rows: Sequence[Mapping[str, str]], bundles: Bundles) -> Table:
-    """One table with its axis: from the least lower end to the greatest upper end, in tens."""
+    """One table with its axis: from the least lower end to the greatest upper end, in tens, and ten wide at least."""
     ranks = sorted({int(r["rank"]) for r in rows if r["rank"].isdigit()})
     entries = []
     for row in sorted(rows, key=lambda r: BOARDS.index(r["board"])):
@@ -81,7 +81,7 @@ def table_of(rows: Sequence[Mapping[str, str]], bundles: Bundles) -> Table:
         tie = ranks.index(rank) if rank else -1
         entries.append(Entry(row, bundles.find(row), tie, tied, tuple(bundles.copies(row["bundle"]))))
     n_classes = sum(bool(v) for k, v in rows[0].items() if k and k.startswith("recall_"))
-    low = 10 * math.floor(min(float(r["uar_ci95_lo"]) for r in rows) / 10)
+    low = min(90, 10 * math.floor(min(float(r["uar_ci95_lo"]) for r in rows) / 10))
     high = 10 * math.ceil(max(float(r["uar_ci95_hi"]) for r in rows) / 10)
     name = hashlib.sha256(repr(key_of(rows[0], TABLE)).encode()).hexdigest()[:10]
     return Table(f"t{name}", tuple(entries), max(0.0, low), min(100.0, max(high, low + 10)), 100 / max(n_classes, 1))

@@ -194,14 +194,27 @@ def shown(name: str, cell: str | None) -> str:
     return f"{int(cell):,}" if name == "n_params" and cell.isdecimal() else cell
 
 
+def measure(value: float) -> str:
+    """A cost with all the digits that it has in the CSV.
+
+    >>> measure(12345678.0), measure(12345.68), measure(0.00012)
+    ('12,345,678', '12,345.68', '0.00012')
+    """
+    return f"{value:,.12g}"
+
+
 def shade(uar: float, chance: float) -> int:
     """How much of the way from guessing to perfection a score has gone, 0 to LEVELS - 1; both in percent.
 
     >>> shade(25.0, 25.0), shade(70.0, 25.0), shade(100.0, 25.0), shade(100.0, 100.0)
     (0, 5, 8, 0)
     """
-    share = (uar - chance) / (100 - chance) if chance < 100 else 0.0
-    return min(LEVELS - 1, max(0, math.floor(LEVELS * share)))
+    return min(LEVELS - 1, max(0, math.floor(LEVELS * way(uar, chance))))
+
+
+def way(uar: float, chance: float) -> float:
+    """How much of the way from guessing (0) to perfection (1) a score has gone; less than 0 below guessing."""
+    return (uar - chance) / (100 - chance) if chance < 100 else 0.0
 
 
 def fullest(entries: Sequence[Entry]) -> Entry:

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import zipfile
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from sertbench import (
 from sertbench.board_rows import text_of
 from sertbench.cli import main
 from sertbench.errors import ConfigError, StorageError
+from sertbench.report_charts import group_chart
 from sertbench.results import figures
 
 SCRIPT, QUOTES, UP = "<script>alert(1)</script>", "\" onmouseover='alert(2)' x=\"", "../../up"
@@ -711,3 +713,53 @@ def test_a_picture_escapes_its_words_and_has_a_name() -> None:
 )
 def test_ticks_are_round(scale: svg.Scale, ticks: list[float]) -> None:
     assert scale.ticks() == pytest.approx(ticks)
+
+
+def reported(tmp_path: Path) -> list[str]:
+    """What the commands that read a leaderboard take, after writing it anew."""
+    arguments = ["--runs", str(tmp_path / "runs"), "--leaderboards", str(tmp_path / "boards")]
+    assert main(["leaderboard", *arguments]) == 0
+    return arguments
+
+
+@pytest.mark.parametrize("classes", [("angry", "happy", "sad"), ("angry",)])
+def test_a_board_on_which_every_answer_is_right_has_an_axis(tmp_path: Path, made_bundle, classes) -> None:
+    made_bundle(tmp_path / "runs", "knows", "one", 1.1, classes=classes)
+    arguments = reported(tmp_path)
+    (table,) = report_gather.gather(tmp_path / "boards", tmp_path / "runs").tables
+    assert (table.first["uar_ci95_lo"], table.low, table.high) == ("100.00", 90, 100)
+    assert (table.percent(95), table.percent(100)) == (50, 100)
+    assert main(["report", *arguments, "--out", str(tmp_path / "report")]) == 0
+    assert main(["plot", *arguments, "--out", str(tmp_path / "plots"), "--kind", "overview", "--format", "svg"]) == 0
+
+
+def test_costs_have_all_the_digits_of_the_csv(tmp_path: Path, made_bundle) -> None:
+    made_bundle(
+        tmp_path / "runs", "large", "one", changes={"model": {"n_parameters": 12345678},
+        "timing": {"train_seconds_per_fit": 12345.68, "predict_rtf": 0.00012}},
+    )  # fmt: skip
+    assert main(["report", *reported(tmp_path), "--out", str(tmp_path / "report")]) == 0
+    page = Page(tmp_path / "report" / "corpora" / "one.html")
+    tables = [t for t in page.all("table") if below(t, "th")[-2]["text"] == "Front"]
+    cells = [below(t, "td")[0]["text"] for t in tables]
+    assert cells == ["12,345,678", "12,345.68", "0.00012"]
+
+
+def test_more_classes_and_folds_than_colours_are_still_told_apart() -> None:
+    marks = [str(svg.sample(k)) for k in range(32)]
+    assert len(set(marks)) == 32
+    assert [re.findall(r"c\d", m)[0] for m in marks[:9]] == [*(f"c{k}" for k in range(8)), "c0"]
+    lines = [str(svg.sample_line(k)) for k in range(32)]
+    assert len(set(lines)) == 32
+    css = (report.ASSETS / "report.css").read_text()
+    assert all(f".line.d{k} {{ stroke-dasharray" in css for k in (1, 2, 3))
+    drawn = str(svg.lines("t", "d", "x", "y", [(str(k), [(1, 0), (2, k), (3, 1)], k) for k in (0, 8)]))
+    assert re.findall(r'class="(line[^"]*)"', drawn) == ["line c0", "line c0 d1"]
+
+
+def test_a_dot_is_named_by_its_seed_also_where_another_seed_failed(tmp_path: Path, made_bundle) -> None:
+    folder = made_bundle(tmp_path / "runs", "cnn", "one", seeds=3)
+    found = run_details.details(folder)
+    assert found.seeds == (0, 1, 2)
+    chart = str(group_chart("t", [replace(g, seeds=g.seeds[::2]) for g in found.folds], (0, 2), 33.3))
+    assert set(re.findall(r"seed \d", chart)) == {"seed 0", "seed 2"}
