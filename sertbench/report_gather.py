@@ -39,6 +39,7 @@ def gather(leaderboards: Path, runs: Path, corpora: Sequence[str] = (), audits: 
     examined = list(audits)
     n_missing = 0
     for name in wanted:
+        rows = board_files.whole(paths[name])
         findings, missing = verify.verify_table(paths[name], runs)
         if findings:
             raise StorageError(
@@ -46,7 +47,6 @@ def gather(leaderboards: Path, runs: Path, corpora: Sequence[str] = (), audits: 
                 "`sertbench leaderboard` writes it anew"
             )
         n_missing += len(missing)
-        rows = board_files.read(paths[name])
         quotes = tuple(row for row in board_files.parsed(paths[name]) if quoted.is_quoted(row))
         if rows or quotes:
             titles = (name, *(row["corpus"] for row in rows[:1]))

@@ -763,3 +763,37 @@ def test_a_dot_is_named_by_its_seed_also_where_another_seed_failed(tmp_path: Pat
     assert found.seeds == (0, 1, 2)
     chart = str(group_chart("t", [replace(g, seeds=g.seeds[::2]) for g in found.folds], (0, 2), 33.3))
     assert set(re.findall(r"seed \d", chart)) == {"seed 0", "seed 2"}
+
+
+def without(path: Path, column: str) -> None:
+    """Take a column out of a CSV."""
+    rows = board_files.parsed(path)
+    names = [name for name in rows[0] if name != column]
+    path.write_text("\n".join(",".join(f'"{row[n]}"' for n in names) for row in [{n: n for n in names}, *rows]))
+
+
+@pytest.mark.parametrize("column", ["wa", "rank", "alarms", "n_params", "model_family", "unranked_reason", "optuna"])
+def test_a_table_of_before_a_column_is_shown_with_dashes(tmp_path: Path, made_bundle, column) -> None:
+    made_bundle(tmp_path / "runs", "cnn", "one")
+    board = ["--leaderboards", reported(tmp_path)[-1]]
+    without(tmp_path / "boards" / "one.csv", column)
+    gone = ["--runs", str(tmp_path / "elsewhere"), *board]
+    assert main(["report", *gone, "--out", str(tmp_path / "report")]) == 0
+    assert main(["plot", *gone, "--out", str(tmp_path / "plots"), "--format", "svg"]) == 0
+    for kind in ("markdown", "latex"):
+        assert main(["leaderboard", *gone, "--format", kind, "--out", str(tmp_path / kind)]) == 0
+    if column in ("wa", "rank"):
+        page = Page(tmp_path / "report" / "index.html")
+        assert below(page.all("tbody", data_board="main")[0], "td")[0 if column == "rank" else 4]["text"] == "–"
+
+
+def test_a_torn_row_is_not_shown_in_part(tmp_path: Path, made_bundle, capsys) -> None:
+    made_bundle(tmp_path / "runs", "cnn", "one")
+    board = ["--runs", str(tmp_path / "elsewhere"), "--leaderboards", reported(tmp_path)[-1]]
+    path = tmp_path / "boards" / "one.csv"
+    good = path.read_text().rstrip()
+    for torn in (good[:-150], good + ",more"):
+        path.write_text(torn)
+        for command in (["report", "--out", str(tmp_path / "report")], ["leaderboard", "--format", "latex"]):
+            assert main([*command, *board]) == 2
+            assert "row 1 is cut off, or has cells too many" in capsys.readouterr().err
