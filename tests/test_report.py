@@ -797,3 +797,21 @@ def test_a_torn_row_is_not_shown_in_part(tmp_path: Path, made_bundle, capsys) ->
         for command in (["report", "--out", str(tmp_path / "report")], ["leaderboard", "--format", "latex"]):
             assert main([*command, *board]) == 2
             assert "row 1 is cut off, or has cells too many" in capsys.readouterr().err
+
+
+def test_a_report_over_a_link_or_where_one_is(tmp_path: Path, made_bundle, capsys, monkeypatch) -> None:
+    made_bundle(tmp_path / "runs", "cnn", "one")
+    arguments = reported(tmp_path)
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    for _ in range(2):
+        assert main(["report", *arguments, "--out", str(tmp_path / "link")]) == 0
+    assert (tmp_path / "link").is_symlink()
+    page = tmp_path / "disk" / "models"
+    assert len(list(page.iterdir())) == 1
+    for inside in (tmp_path / "disk", page):
+        monkeypatch.chdir(inside)
+        capsys.readouterr()
+        assert main(["report", *arguments, "--out", "." if inside != page else ".."]) == 2
+        assert "is the folder that you are in" in capsys.readouterr().err
+        assert len(list(page.iterdir())) == 1, "the report that was there stays"
