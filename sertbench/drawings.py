@@ -74,12 +74,15 @@ def overview(view: View) -> Figure:
             if entry is not None:
                 shades[i, j] = way(entry.uar, view.tables[j].chance)
                 colour = "white" if shades[i, j] > 0.6 else "black"
-                axes.text(j, i, entry.row["uar_pooled_mean"], ha="center", va="center", color=colour, fontsize=7)
+                said = entry.row["uar_pooled_mean"] + "*" * (not entry.ranked)
+                axes.text(j, i, said, ha="center", va="center", color=colour, fontsize=7)
     axes.imshow(shades, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     axes.grid(visible=False)
     axes.set_yticks(range(len(lines)), [name for name, _, _ in lines])
     names = [t.first["corpus"] + (" (synthetic)" if t.first["synthetic"] == "1" else "") for t in view.tables]
     axes.set_xticks(range(len(names)), names, rotation=35, ha="right")
+    if any(entry and not entry.ranked for _, _, cells in lines for entry in cells):
+        axes.set_xlabel("* not ranked")
     return figure
 
 

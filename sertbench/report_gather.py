@@ -94,7 +94,7 @@ def over_corpora(corpora: Sequence[CorpusView]) -> tuple[tuple[tuple[str, ...], 
     """
     columns = []
     for corpus in (c for c in corpora if c.tables):
-        ranked = [[e for e in t.entries if e.row["ranked"] == "1"] for t in corpus.tables]
+        ranked = [[e for e in t.entries if e.ranked] for t in corpus.tables]
         if most := max(ranked, key=len):
             columns.append(most)
     models = set.intersection(*({e.row["model"] for e in c} for c in columns)) if columns else set()

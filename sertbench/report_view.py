@@ -68,6 +68,11 @@ class Entry:
         return is_provisional(self.row)
 
     @property
+    def ranked(self) -> bool:
+        """The row takes part in the ranking."""
+        return self.row["ranked"] == "1"
+
+    @property
     def synthetic(self) -> bool:
         """The corpus is synthetic."""
         return self.row["synthetic"] == "1"
@@ -270,15 +275,18 @@ def measured_cheats(entries: Sequence[Entry]) -> dict[str, str]:
 def costs(table: Table, name: str) -> tuple[list[tuple[str, float, float, bool]], list[str]]:
     """(model, cost, UAR, on the front) of the table's main rows, and the models for which the cost is not known.
 
-    Rows are called as `names` does.
+    Rows are called as `names` does. Beside ranked rows those that are not ranked (the encoder has heard the corpus,
+    fits failed) say so, and are not on the front, nor do they beat anyone.
     """
     entries = table.board("main")
+    some = any(entry.ranked for entry in entries)
     known, unknown_cost = [], []
     for called, entry in zip(names(entries), entries, strict=True):
-        cost = entry.cost(name)
+        cost, counts = entry.cost(name), entry.ranked or not some
+        said = called if counts else f"{called} (not ranked)"
         if cost is None:
-            unknown_cost.append(called)
+            unknown_cost.append(said)
         else:
-            known.append((called, cost, entry.uar))
-    best = front([(cost, uar) for _, cost, uar in known])
-    return [(*point, on) for point, on in zip(known, best, strict=True)], unknown_cost
+            known.append((said, cost, entry.uar, counts))
+    best = iter(front([(cost, uar) for _, cost, uar, counts in known if counts]))
+    return [(said, cost, uar, counts and next(best)) for said, cost, uar, counts in known], unknown_cost

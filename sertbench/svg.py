@@ -149,7 +149,8 @@ def pareto(title: str, description: str, x_label: str, points: Sequence[tuple[st
     for (at, up), after in zip(front, [*(a for a, _ in front[1:]), x.end], strict=True):
         stair += [(at, height, at, up), (at, up, after, up)]
         height = up
-    d = f"M{front[0][0]:.1f} {y.start:g}" + "".join(f"L{a:.1f} {b:.1f}" for _, _, a, b in stair)
+    start = "".join(f"M{at:.1f} {y.start:g}" for at, _ in front[:1])
+    d = start + "".join(f"L{a:.1f} {b:.1f}" for _, _, a, b in stair)
     ordered = sorted(points, key=lambda p: (not p[3], p[1]))
     labels = places([(clipped(name), x(cost), y(uar)) for name, cost, uar, _ in ordered],
                     Box(LEFT, 0, WIDTH, y.start), [line(*part) for part in stair])  # fmt: skip
@@ -159,7 +160,7 @@ def pareto(title: str, description: str, x_label: str, points: Sequence[tuple[st
             tag("text", label.text, class_="name", x=label.x, y=label.y, text_anchor=label.anchor) if label else "")
         for (name, cost, uar, best), label in zip(ordered, labels, strict=True)
     ]  # fmt: skip
-    return picture(title, description, WIDTH, HEIGHT, axes(x, y, x_label, "UAR (%)"), tag("path", class_="front", d=d),
+    return picture(title, description, WIDTH, HEIGHT, axes(x, y, x_label, "UAR (%)"), tag("path", class_="front", d=d) if d else "",
                    *marks)  # fmt: skip
 
 

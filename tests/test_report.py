@@ -448,7 +448,9 @@ def test_the_heat_map_and_the_optimism_meter_show_the_csvs_numbers(made: Path, p
     rows = rows_of(made).values()
     (matrix,) = index.all("table", class_="matrix sortable")
     numbers = [td["text"] for td in below(matrix, "td") if td["text"] != "–"]
-    assert sorted(numbers) == sorted(r["uar_pooled_mean"] for r in rows if r["board"] == "main")
+    assert sorted(numbers) == sorted(
+        r["uar_pooled_mean"] + "*" * (r["ranked"] != "1") for r in rows if r["board"] == "main"
+    )
     (meter,) = index.all("table", class_="optimism")
     strong = next(r for r in rows if r.get("optimism_random_split"))
     assert [td["text"] for td in below(meter, "td")][1:] == [strong["uar_pooled_mean"], "95.50", "91.00", "1.50"]
@@ -815,3 +817,21 @@ def test_a_report_over_a_link_or_where_one_is(tmp_path: Path, made_bundle, capsy
         assert main(["report", *arguments, "--out", "." if inside != page else ".."]) == 2
         assert "is the folder that you are in" in capsys.readouterr().err
         assert len(list(page.iterdir())) == 1, "the report that was there stays"
+
+
+def test_a_row_that_is_not_ranked_is_marked_in_the_overview_and_is_on_no_front(tmp_path: Path, made_bundle) -> None:
+    heard = {"exposure": "known", "exposure_unranked": "its encoder was trained on this corpus, the test part too"}
+    made_bundle(tmp_path / "runs", "fair", "one", 0.6, 5)
+    made_bundle(tmp_path / "runs", "heard", "one", 0.95, 1, features=heard)
+    made_bundle(tmp_path / "runs", "toy", "two", 0.6, 3, changes={"corpus": {"synthetic": True}})
+    arguments = reported(tmp_path)
+    view = report_gather.gather(tmp_path / "boards", tmp_path / "runs")
+    points = {name: [(called, on) for called, _, _, on in report_view.costs(table, "n_params")[0]]
+              for name, table in zip(("one", "two"), view.tables, strict=True)}  # fmt: skip
+    assert points == {"one": [("fair", True), ("heard (not ranked)", False)], "two": [("toy", True)]}
+    assert 'class="front"' not in svg.pareto("t", "d", "x", [("heard (not ranked)", 1.0, 90.0, False)])
+    assert main(["report", *arguments, "--out", str(tmp_path / "report")]) == 0
+    (matrix,) = Page(tmp_path / "report" / "index.html").all("table", class_="matrix sortable")
+    marked = {below(tr, "th")[0]["text"]: [td["text"][-1] == "*" for td in below(tr, "td") if td["text"] != "–"]
+              for tr in below(matrix, "tr")[1:]}  # fmt: skip
+    assert marked == {"fair": [False], "heard": [True], "toy": [True]}
