@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from markupsafe import Markup, escape
 
@@ -146,7 +147,7 @@ def pareto(title: str, description: str, x_label: str, points: Sequence[tuple[st
     x = Scale(min(costs) / 1.5, max(costs) * 1.8, LEFT, WIDTH - RIGHT, log=True)
     stair, height = [], y.start
     front = sorted((x(p[1]), y(p[2])) for p in points if p[3])
-    for (at, up), after in zip(front, [*(a for a, _ in front[1:]), x.end], strict=True):
+    for (at, up), (after, _) in pairwise([*front, (x.end, 0.0)]):
         stair += [(at, height, at, up), (at, up, after, up)]
         height = up
     start = "".join(f"M{at:.1f} {y.start:g}" for at, _ in front[:1])
@@ -160,8 +161,8 @@ def pareto(title: str, description: str, x_label: str, points: Sequence[tuple[st
             tag("text", label.text, class_="name", x=label.x, y=label.y, text_anchor=label.anchor) if label else "")
         for (name, cost, uar, best), label in zip(ordered, labels, strict=True)
     ]  # fmt: skip
-    return picture(title, description, WIDTH, HEIGHT, axes(x, y, x_label, "UAR (%)"), tag("path", class_="front", d=d) if d else "",
-                   *marks)  # fmt: skip
+    drawn = [tag("path", class_="front", d=d)] if d else []
+    return picture(title, description, WIDTH, HEIGHT, axes(x, y, x_label, "UAR (%)"), *drawn, *marks)
 
 
 def clipped(name: str, most: int = 22) -> str:
