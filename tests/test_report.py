@@ -835,3 +835,17 @@ def test_a_row_that_is_not_ranked_is_marked_in_the_overview_and_is_on_no_front(t
     marked = {below(tr, "th")[0]["text"]: [td["text"][-1] == "*" for td in below(tr, "td") if td["text"] != "–"]
               for tr in below(matrix, "tr")[1:]}  # fmt: skip
     assert marked == {"fair": [False], "heard": [True], "toy": [True]}
+
+
+def test_a_false_rank_is_found_beside_a_table_whose_bundle_is_gone(tmp_path: Path, made_bundle, capsys) -> None:
+    made_bundle(tmp_path / "runs", "good", "one", 0.95, 1)
+    made_bundle(tmp_path / "runs", "bad", "one", 0.3, 2)
+    gone = made_bundle(tmp_path / "runs", "cnn", "one", 0.5, 3, classes=("a", "b"))
+    arguments = reported(tmp_path)
+    shutil.rmtree(gone)
+    assert main(["report", *arguments, "--out", str(tmp_path / "report")]) == 0
+    board = tmp_path / "boards" / "one.csv"
+    board.write_text(board.read_text().replace("\n2,bad", "\n1,bad").replace("\n1,good", "\n2,good"))
+    capsys.readouterr()
+    assert main(["report", *arguments, "--out", str(tmp_path / "report")]) == 2
+    assert "rank is '2', but should be '1'" in capsys.readouterr().err
