@@ -39,6 +39,21 @@ def read(path: Path, needed: Sequence[str] = NEEDED) -> list[Row]:
     return checked(path, [row for row in parsed(path) if not quoted.is_quoted(row)], needed)
 
 
+def whole(path: Path, needed: Sequence[str] = NEEDED) -> list[Row]:
+    """The rows of `read` for showing them: all columns are there, empty ones of a table that was written before them.
+
+    Raises StorageError for a row that is cut off or has cells too many, too.
+    """
+    rows = read(path, needed)
+    if torn := [number for number, row in enumerate(rows, 1) if None in row or None in row.values()]:
+        raise StorageError(
+            f"{path}: row {torn[0]} is cut off, or has cells too many. Move the file away: `sertbench leaderboard` "
+            "writes it anew from the bundles"
+        )
+    empty = dict.fromkeys((name for name in COLUMNS if not name.endswith("_*")), "")
+    return [{**empty, **row} for row in rows]
+
+
 def parsed(path: Path) -> list[Row]:
     """The rows of a CSV file as they stand; none if it does not exist."""
     if not path.exists():

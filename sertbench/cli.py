@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import argparse
+import io
 import signal
 import sys
 import threading
@@ -133,11 +134,24 @@ def stopping() -> Iterator[None]:
         sys.unraisablehook = report
 
 
+def write_whatever() -> None:
+    r"""Let the output take any text: what its encoding lacks (LANG=C, a strange file name) becomes its code, \u2026.
+
+    Somebody who has chosen otherwise (PYTHONIOENCODING=ascii:replace) keeps it.
+    """
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper):
+        lacking = out.errors == "surrogateescape" and "utf" not in out.encoding.lower()  # as of LANG=C
+        if lacking or out.errors == "strict":
+            out.reconfigure(errors="backslashreplace")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit status.
 
     0, 1 for what failed in part, 2 for what the user can mend, 130 for Ctrl-C, 143 for SIGTERM.
     """
+    write_whatever()
     options = parser().parse_args(arguments)
     try:
         with stopping():

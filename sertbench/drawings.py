@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sertbench.errors import few
-from sertbench.report_view import CHEATS, COSTS, Table, View, costs, matrix, names
+from sertbench.report_view import CHEATS, COSTS, Table, View, costs, matrix, names, way
 from sertbench.run_details import Curve, Details
-from sertbench.svg import Scale, short
+from sertbench.svg import Scale, form, short
 from sertbench.svg_labels import Box, line, places
 
 if TYPE_CHECKING:
@@ -37,24 +37,29 @@ def new(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axe
     return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
 
+def room(texts: Iterable[str], usual: int) -> float:
+    """Inches that a figure needs more where a text is longer than usual: an axis must not vanish beside its names."""
+    return 0.065 * max(0, max(map(len, texts), default=0) - usual)
+
+
 def board(table: Table) -> Figure:
     """UAR with its interval, best on top; models that share a rank share a colour. Guessing is dashed."""
     entries = [e for e in table.entries if e.row["board"] != "diagnostic"] or list(table.entries)
-    figure, (axes,) = new(WIDE / 1.4, 0.8 + 0.22 * len(entries))
+    labels = [
+        f"{e.row['rank'] + ('=' if e.tied else '') or '–'}  {called}"
+        for called, e in zip(names(entries), entries, strict=True)
+    ]
+    figure, (axes,) = new(WIDE / 1.4 + room(labels, 30), 0.8 + 0.22 * len(entries))
     for k, entry in enumerate(entries):
         colour = COLOURS[entry.tie % len(COLOURS)] if entry.tie >= 0 else "#5b5b5b"
         ends = float(entry.row["uar_ci95_lo"]), float(entry.row["uar_ci95_hi"])
         axes.plot(ends, (k, k), color=colour, lw=2, solid_capstyle="butt")
         axes.plot(entry.uar, k, "o", color=colour, ms=4)
-    labels = [
-        f"{e.row['rank'] + ('=' if e.tied else '') or '–'}  {called}"
-        for called, e in zip(names(entries), entries, strict=True)
-    ]
     axes.set_yticks(range(len(entries)), labels)
     axes.set_ylim(len(entries) - 0.4, -0.6)
     axes.axvline(table.chance, color="#5b5b5b", lw=0.8, ls="--")
     axes.set_xlabel("UAR (%), 95 % interval")
-    axes.set_title(title(table), loc="left", fontsize=8)
+    figure.suptitle(title(table), x=0.01, ha="left", fontsize=8)
     return figure
 
 
@@ -67,20 +72,23 @@ def title(table: Table) -> str:
 def overview(view: View) -> Figure:
     """The heat map of models against tables: the shade is the way from guessing to perfection."""
     lines = matrix(view.tables)
-    figure, (axes,) = new(1.8 + 0.75 * len(view.tables), 1.3 + 0.24 * len(lines))
+    wide = 1.8 + 0.75 * len(view.tables) + room((name for name, _, _ in lines), 16)
+    figure, (axes,) = new(wide, 1.3 + 0.24 * len(lines))
     shades = np.full((len(lines), len(view.tables)), np.nan)
     for i, (_, _, cells) in enumerate(lines):
         for j, entry in enumerate(cells):
             if entry is not None:
-                chance = view.tables[j].chance
-                shades[i, j] = (entry.uar - chance) / (100 - chance)
+                shades[i, j] = way(entry.uar, view.tables[j].chance)
                 colour = "white" if shades[i, j] > 0.6 else "black"
-                axes.text(j, i, entry.row["uar_pooled_mean"], ha="center", va="center", color=colour, fontsize=7)
+                said = entry.row["uar_pooled_mean"] + "*" * (not entry.ranked)
+                axes.text(j, i, said, ha="center", va="center", color=colour, fontsize=7)
     axes.imshow(shades, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     axes.grid(visible=False)
     axes.set_yticks(range(len(lines)), [name for name, _, _ in lines])
     names = [t.first["corpus"] + (" (synthetic)" if t.first["synthetic"] == "1" else "") for t in view.tables]
     axes.set_xticks(range(len(names)), names, rotation=35, ha="right")
+    if any(entry and not entry.ranked for _, _, cells in lines for entry in cells):
+        axes.set_xlabel("* not ranked")
     return figure
 
 
@@ -199,7 +207,8 @@ def confusion(details: Details) -> Figure:
     n = len(details.classes)
     totals = details.confusion.sum(axis=1, keepdims=True)
     shares = 100 * details.confusion / np.where(totals == 0, 1, totals)
-    figure, (axes,) = new(1.4 + 0.45 * n, 1.2 + 0.4 * n)
+    more = room(details.classes, 12)
+    figure, (axes,) = new(1.4 + 0.45 * n + more, 1.2 + 0.4 * n + more)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     axes.grid(visible=False)
     for (i, j), share in np.ndenumerate(shares):
@@ -214,7 +223,8 @@ def confusion(details: Details) -> Figure:
 def groups(details: Details) -> Figure:
     """UAR per fold and per speaker, a dot per seed."""
     tall = max(len(details.folds), len(details.speakers))
-    figure, all_axes = new(WIDE, 0.8 + 0.17 * tall, 2)
+    more = room((g.name for g in (*details.folds, *details.speakers)), 12)
+    figure, all_axes = new(WIDE + 2 * more, 0.8 + 0.17 * tall, 2)
     for axes, found, label in zip(all_axes, (details.folds, details.speakers), ("fold", "speaker"), strict=True):
         for k, group in enumerate(found):
             axes.plot(group.seeds, [k] * len(group.seeds), "o-", color=COLOURS[0], ms=3, lw=0.8)
@@ -267,7 +277,7 @@ def embedding(details: Details) -> Figure:
     for k, name in enumerate(details.classes):
         points = seen.points[targets == k]
         axes.scatter(
-            points[:, 0], points[:, 1], s=8, marker=MARKS[k % len(MARKS)], color=COLOURS[k % len(COLOURS)], label=name
+            points[:, 0], points[:, 1], s=8, marker=MARKS[form(k)], color=COLOURS[k % len(COLOURS)], label=name
         )
     axes.axis("off")
     figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=7)

@@ -67,7 +67,7 @@ def cells(row: Row, rows: Sequence[Row]) -> list[str]:
     name += f", {few}" if (few := fewer_seeds(row, rows)) else ""
     name += f" ({reason})" if reason and reason not in ("diagnostic", "synthetic corpus") else ""
     interval = f"[{t['uar_ci95_lo']}, {t['uar_ci95_hi']}]"
-    size = f"{int(t['n_params']):,}" if t["n_params"] not in ("", "0") else "-"
+    size = f"{int(n):,}" if (n := t["n_params"]).isdecimal() and int(n) else "-"
     return [
         t["rank"] or "-", " ".join(name.split()), t["uar_pooled_mean"], interval, t["uar_pooled_seed_sd"] or "-",
         t["wa"], t["macro_f1"], t["weighted_f1"], size, t["hpo_trials"],

@@ -26,7 +26,7 @@ from markupsafe import Markup, escape
 from sertbench import __version__, report_cross, report_stress
 from sertbench.errors import StorageError
 from sertbench.report_pages import corpus_values, index_values, model_values
-from sertbench.report_view import View, shown
+from sertbench.report_view import View, measure, shown
 
 ASSETS = Path(__file__).parent / "assets"
 MARK = ".sertbench-report"  # a folder with this file may be replaced
@@ -38,17 +38,21 @@ BUNDLED = (
 def write(view: View, out: Path) -> Path:
     """Write the report; gives its index.html.
 
-    The folder appears in one step; an older report there is replaced. Raises StorageError if it holds anything else.
+    The folder appears in one step; an older report there is replaced, and of a link what it leads to. Raises
+    StorageError if it holds anything else, or is the working directory, which cannot be replaced.
     """
-    if out.exists() and not (out / MARK).exists() and (not out.is_dir() or any(out.iterdir())):
+    place = out.resolve()
+    if Path.cwd().is_relative_to(place):
+        raise StorageError(f"{out} is the folder that you are in, or above it: name one below it with --out")
+    if place.exists() and not (place / MARK).exists() and (not place.is_dir() or any(place.iterdir())):
         raise StorageError(f"{out} is there and is not a report: name another folder with --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as draft:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as draft:
         made = Path(draft) / "report"
         fill(view, made)
-        if out.exists():
-            shutil.rmtree(out)
-        made.rename(out)
+        if place.exists():
+            shutil.rmtree(place)
+        made.rename(place)
     return out / "index.html"
 
 
@@ -91,7 +95,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["breakable"] = lambda text: escape(text).replace("_", Markup("_<wbr>"))
-    made.globals["shown"] = shown
+    made.globals.update(shown=shown, measure=measure)
     return made
 
 

@@ -41,10 +41,10 @@ def optimism_chart(entries: Sequence[Entry]) -> Markup:
     return svg.strips("Optimism meter", words, rows, left=210, width=680)
 
 
-def group_chart(title: str, groups: Sequence[Group], chance: float) -> Markup:
+def group_chart(title: str, groups: Sequence[Group], seeds: Sequence[int], chance: float) -> Markup:
     """A line per fold or speaker, a dot per seed."""
     shown = [g for g in groups if g.uar is not None]
-    rows = [(g.name, [(f"seed {k}", uar, 0) for k, uar in enumerate(g.seeds)]) for g in shown]
+    rows = [(g.name, [(f"seed {k}", uar, 0) for k, uar in zip(seeds, g.seeds, strict=True)]) for g in shown]
     uars = [g.uar for g in shown if g.uar is not None]
     words = f"{len(shown)} rows, from {min(uars):.1f} to {max(uars):.1f} % UAR"
     return svg.strips(title, words, rows, chance, 90, svg.WIDTH)
@@ -85,8 +85,8 @@ def model_charts(found: Details, chance: float) -> dict[str, Any]:
         curves.append((chart, "Best validation UAR so far after each Optuna trial, a line per fold."))
     folds = [t["fold"] for t in found.run["tuning"]]
     return {
-        "fold_chart": group_chart("UAR per fold", found.folds, chance),
-        "speaker_chart": group_chart("UAR per speaker", found.speakers[:SHOWN_SPEAKERS], chance),
+        "fold_chart": group_chart("UAR per fold", found.folds, found.seeds, chance),
+        "speaker_chart": group_chart("UAR per speaker", found.speakers[:SHOWN_SPEAKERS], found.seeds, chance),
         "shown_speakers": SHOWN_SPEAKERS,
         "calibration_chart": svg.reliability(
             "Reliability diagram", f"{len(found.reliability)} bins of confidence", found.reliability

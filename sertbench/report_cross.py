@@ -151,14 +151,9 @@ class CrossView:
 def gather(leaderboards: Path, runs: Path) -> CrossView | None:
     """Read and verify the board; None if there is none. StorageError where a number is not what its bundle gives."""
     path = leaderboards / board_files.CROSS
-    rows = board_files.read(path, NEEDED)
+    rows = board_files.whole(path, NEEDED)
     if not rows:
         return None
-    if torn := [number for number, row in enumerate(rows, 1) if None in row or None in row.values()]:
-        raise StorageError(
-            f"{path}: row {torn[0]} is cut off, or has cells too many. Move the file away: `sertbench leaderboard` "
-            "writes it anew from the bundles"
-        )
     bundles = Bundles.of(runs, leaderboards).crossed
     findings, _ = verify.verify_cross(path, runs)
     if findings:

@@ -39,6 +39,7 @@ def gather(leaderboards: Path, runs: Path, corpora: Sequence[str] = (), audits: 
     examined = list(audits)
     n_missing = 0
     for name in wanted:
+        rows = board_files.whole(paths[name])
         findings, missing = verify.verify_table(paths[name], runs)
         if findings:
             raise StorageError(
@@ -46,7 +47,6 @@ def gather(leaderboards: Path, runs: Path, corpora: Sequence[str] = (), audits: 
                 "`sertbench leaderboard` writes it anew"
             )
         n_missing += len(missing)
-        rows = board_files.read(paths[name])
         quotes = tuple(row for row in board_files.parsed(paths[name]) if quoted.is_quoted(row))
         if rows or quotes:
             titles = (name, *(row["corpus"] for row in rows[:1]))
@@ -72,7 +72,7 @@ def tables_of(rows: Sequence[Mapping[str, str]], bundles: Bundles) -> tuple[Tabl
 
 
 def table_of(rows: Sequence[Mapping[str, str]], bundles: Bundles) -> Table:
-    """One table with its axis: from the least lower end to the greatest upper end, in tens."""
+    """One table with its axis: from the least lower end to the greatest upper end, in tens, and ten wide at least."""
     ranks = sorted({int(r["rank"]) for r in rows if r["rank"].isdigit()})
     entries = []
     for row in sorted(rows, key=lambda r: BOARDS.index(r["board"])):
@@ -81,7 +81,7 @@ def table_of(rows: Sequence[Mapping[str, str]], bundles: Bundles) -> Table:
         tie = ranks.index(rank) if rank else -1
         entries.append(Entry(row, bundles.find(row), tie, tied, tuple(bundles.copies(row["bundle"]))))
     n_classes = sum(bool(v) for k, v in rows[0].items() if k and k.startswith("recall_"))
-    low = 10 * math.floor(min(float(r["uar_ci95_lo"]) for r in rows) / 10)
+    low = min(90, 10 * math.floor(min(float(r["uar_ci95_lo"]) for r in rows) / 10))
     high = 10 * math.ceil(max(float(r["uar_ci95_hi"]) for r in rows) / 10)
     name = hashlib.sha256(repr(key_of(rows[0], TABLE)).encode()).hexdigest()[:10]
     return Table(f"t{name}", tuple(entries), max(0.0, low), min(100.0, max(high, low + 10)), 100 / max(n_classes, 1))
@@ -94,7 +94,7 @@ def over_corpora(corpora: Sequence[CorpusView]) -> tuple[tuple[tuple[str, ...], 
     """
     columns = []
     for corpus in (c for c in corpora if c.tables):
-        ranked = [[e for e in t.entries if e.row["ranked"] == "1"] for t in corpus.tables]
+        ranked = [[e for e in t.entries if e.ranked] for t in corpus.tables]
         if most := max(ranked, key=len):
             columns.append(most)
     models = set.intersection(*({e.row["model"] for e in c} for c in columns)) if columns else set()

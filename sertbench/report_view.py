@@ -68,6 +68,11 @@ class Entry:
         return is_provisional(self.row)
 
     @property
+    def ranked(self) -> bool:
+        """The row takes part in the ranking."""
+        return self.row["ranked"] == "1"
+
+    @property
     def synthetic(self) -> bool:
         """The corpus is synthetic."""
         return self.row["synthetic"] == "1"
@@ -194,14 +199,27 @@ def shown(name: str, cell: str | None) -> str:
     return f"{int(cell):,}" if name == "n_params" and cell.isdecimal() else cell
 
 
+def measure(value: float) -> str:
+    """A cost with all the digits that it has in the CSV.
+
+    >>> measure(12345678.0), measure(12345.68), measure(0.00012)
+    ('12,345,678', '12,345.68', '0.00012')
+    """
+    return f"{value:,.12g}"
+
+
 def shade(uar: float, chance: float) -> int:
     """How much of the way from guessing to perfection a score has gone, 0 to LEVELS - 1; both in percent.
 
     >>> shade(25.0, 25.0), shade(70.0, 25.0), shade(100.0, 25.0), shade(100.0, 100.0)
     (0, 5, 8, 0)
     """
-    share = (uar - chance) / (100 - chance) if chance < 100 else 0.0
-    return min(LEVELS - 1, max(0, math.floor(LEVELS * share)))
+    return min(LEVELS - 1, max(0, math.floor(LEVELS * way(uar, chance))))
+
+
+def way(uar: float, chance: float) -> float:
+    """How much of the way from guessing (0) to perfection (1) a score has gone; less than 0 below guessing."""
+    return (uar - chance) / (100 - chance) if chance < 100 else 0.0
 
 
 def fullest(entries: Sequence[Entry]) -> Entry:
@@ -257,15 +275,18 @@ def measured_cheats(entries: Sequence[Entry]) -> dict[str, str]:
 def costs(table: Table, name: str) -> tuple[list[tuple[str, float, float, bool]], list[str]]:
     """(model, cost, UAR, on the front) of the table's main rows, and the models for which the cost is not known.
 
-    Rows are called as `names` does.
+    Rows are called as `names` does. Beside ranked rows those that are not ranked (the encoder has heard the corpus,
+    fits failed) say so, and are not on the front, nor do they beat anyone.
     """
     entries = table.board("main")
+    some = any(entry.ranked for entry in entries)
     known, unknown_cost = [], []
     for called, entry in zip(names(entries), entries, strict=True):
-        cost = entry.cost(name)
+        cost, counts = entry.cost(name), entry.ranked or not some
+        said = called if counts else f"{called} (not ranked)"
         if cost is None:
-            unknown_cost.append(called)
+            unknown_cost.append(said)
         else:
-            known.append((called, cost, entry.uar))
-    best = front([(cost, uar) for _, cost, uar in known])
-    return [(*point, on) for point, on in zip(known, best, strict=True)], unknown_cost
+            known.append((said, cost, entry.uar, counts))
+    best = iter(front([(cost, uar) for _, cost, uar, counts in known if counts]))
+    return [(said, cost, uar, counts and next(best)) for said, cost, uar, counts in known], unknown_cost

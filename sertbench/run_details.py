@@ -54,6 +54,7 @@ class Details:
 
     run: Mapping[str, Any]
     classes: tuple[str, ...]
+    seeds: tuple[int, ...]  #             of the predictions; a seed with a fit that failed is not among them
     confusion: np.ndarray  #              (C, C) counts, mean over seeds; row: true, column: predicted
     folds: tuple[Group, ...]
     speakers: tuple[Group, ...]  #        worst first
@@ -80,6 +81,7 @@ def details(folder: Path) -> Details:
     return Details(
         run=run,
         classes=predictions.classes,
+        seeds=predictions.seeds,
         confusion=confusion(y, predictions.labels, len(predictions.classes)).mean(axis=0),
         folds=tuple(group(predictions, name, names == name) for name in folds if (names == name).any()),
         speakers=tuple(

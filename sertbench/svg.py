@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from markupsafe import Markup, escape
 
@@ -127,7 +128,7 @@ def lines(
     y = Scale(low - pad, high + pad, HEIGHT - BOTTOM, TOP)
     x = Scale(min(xs), max(*xs, min(xs) + 1), LEFT, WIDTH - RIGHT, whole=True)
     marks = [
-        tag("g", tag("title", name), polyline(points, x, y, f"line c{colour % COLOURS}"),
+        tag("g", tag("title", name), polyline(points, x, y, stroke(colour)),
             *(tag("circle", class_=f"mark c{colour % COLOURS}", cx=x(a), cy=y(b), r=2) for a, b in points
               if len(points) < 3))
         for name, points, colour in series
@@ -146,10 +147,11 @@ def pareto(title: str, description: str, x_label: str, points: Sequence[tuple[st
     x = Scale(min(costs) / 1.5, max(costs) * 1.8, LEFT, WIDTH - RIGHT, log=True)
     stair, height = [], y.start
     front = sorted((x(p[1]), y(p[2])) for p in points if p[3])
-    for (at, up), after in zip(front, [*(a for a, _ in front[1:]), x.end], strict=True):
+    for (at, up), (after, _) in pairwise([*front, (x.end, 0.0)]):
         stair += [(at, height, at, up), (at, up, after, up)]
         height = up
-    d = f"M{front[0][0]:.1f} {y.start:g}" + "".join(f"L{a:.1f} {b:.1f}" for _, _, a, b in stair)
+    start = "".join(f"M{at:.1f} {y.start:g}" for at, _ in front[:1])
+    d = start + "".join(f"L{a:.1f} {b:.1f}" for _, _, a, b in stair)
     ordered = sorted(points, key=lambda p: (not p[3], p[1]))
     labels = places([(clipped(name), x(cost), y(uar)) for name, cost, uar, _ in ordered],
                     Box(LEFT, 0, WIDTH, y.start), [line(*part) for part in stair])  # fmt: skip
@@ -159,8 +161,8 @@ def pareto(title: str, description: str, x_label: str, points: Sequence[tuple[st
             tag("text", label.text, class_="name", x=label.x, y=label.y, text_anchor=label.anchor) if label else "")
         for (name, cost, uar, best), label in zip(ordered, labels, strict=True)
     ]  # fmt: skip
-    return picture(title, description, WIDTH, HEIGHT, axes(x, y, x_label, "UAR (%)"), tag("path", class_="front", d=d),
-                   *marks)  # fmt: skip
+    drawn = [tag("path", class_="front", d=d)] if d else []
+    return picture(title, description, WIDTH, HEIGHT, axes(x, y, x_label, "UAR (%)"), *drawn, *marks)
 
 
 def clipped(name: str, most: int = 22) -> str:
@@ -214,7 +216,22 @@ def shape(x: float, y: float, kind: int, tip: str) -> Markup:
         lambda: f"M{x:.1f} {y - 6}l6 6l-6 6l-6 -6z",
         lambda: f"M{x:.1f} {y - 6}l6 10.5h-12z",
     )
-    return tag("path", tag("title", tip), class_=f"mark c{kind % COLOURS}", d=forms[kind % len(forms)]())
+    return tag("path", tag("title", tip), class_=f"mark c{kind % COLOURS}", d=forms[form(kind)]())
+
+
+def form(kind: int) -> int:
+    """Which of the four forms a kind has; with eight colours, 32 kinds differ.
+
+    >>> [form(kind) for kind in (0, 1, 3, 7, 8, 15)]
+    [0, 1, 3, 3, 1, 0]
+    """
+    return (kind + kind // COLOURS) % 4
+
+
+def stroke(kind: int) -> str:
+    """The classes of a line: eight colours, drawn through, and dashed in three ways beyond them."""
+    dashes = kind // COLOURS % 4
+    return f"line c{kind % COLOURS}" + (f" d{dashes}" if dashes else "")
 
 
 def cloud(title: str, description: str, points: Sequence[tuple[float, float, int, str]]) -> Markup:
@@ -262,5 +279,5 @@ def sample(kind: int) -> Markup:
 
 def sample_line(colour: int) -> Markup:
     """The line of a legend."""
-    return tag("svg", tag("path", class_=f"line c{colour % COLOURS}", d="M0 8H16", stroke_width=3), viewBox="0 0 16 16",
+    return tag("svg", tag("path", class_=stroke(colour), d="M0 8H16", stroke_width=3), viewBox="0 0 16 16",
                aria_hidden="true")  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from sertbench import board_files, board_rows, bundle, cross_board, files, leaderboard, quoted, replication
-from sertbench.board_rows import Row, text_of
+from sertbench.board_rows import TABLE, Row, key_of, text_of
 from sertbench.bundles import CROSSED, REPLAYS, Bundles
 from sertbench.errors import BundleError
 from sertbench.findings import JUDGED, Finding, differing_cells, doubled
@@ -159,17 +159,20 @@ def verify_table(path: Path, runs: Path) -> tuple[list[Finding], list[str]]:
     rows, bundles = board_files.read(path), Bundles.of(runs, path.parent)
     findings = list(wrong_quotes(path))
     missing: list[str] = []
+    unknown = set()  # tables whose ranks cannot be worked out again
     for row in rows:
         folder = bundles.find(row)
         if folder is None:
+            unknown.add(key_of(row, TABLE))
             missing.append(f"{row['model']} ({row['row_id']}): {runs / row['bundle']}")
             continue
         findings += verify_bundle(folder)
         findings += differing_cells(row, board_rows.row_from(folder))
     findings += doubled(path, rows)
-    if not missing and not findings:
-        ranked = {r["row_id"]: r for r in leaderboard.ranked(rows, bundles)}
-        for row in rows:
+    if not findings:
+        known = [row for row in rows if key_of(row, TABLE) not in unknown]
+        ranked = {r["row_id"]: r for r in leaderboard.ranked(known, bundles)}
+        for row in known:
             for name in JUDGED:
                 published, found = row.get(name, ""), text_of(ranked[row["row_id"]][name])
                 if published != found:

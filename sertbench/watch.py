@@ -60,7 +60,8 @@ def after(state: State, event: Mapping[str, Any]) -> State:
         event = {**event, "tag": printable(str(event["tag"]))}
     if kind == "epoch":
         before = state.running.get(event["tag"], {"first": event["epoch"] - 1})
-        return replace(state, running={**state.running, event["tag"]: {**event, "first": before["first"]}})
+        shown = {"said": figures(event), "first": before["first"], "most": int(event["most"])}
+        return replace(state, running={**state.running, event["tag"]: {**event, **shown}})
     if kind in ("fit", "failed"):
         left = {tag: e for tag, e in state.running.items() if tag != event["tag"]}
         finished = (*state.finished, {**event, "said": said(event)})[-5:]
@@ -125,7 +126,7 @@ def lines_of(state: State, now: float) -> list[str]:
     if state.halted:
         lines = [f"{lines[0]}, {state.halted}"]
     at = "stopped at epoch" if state.halted else "epoch"
-    lines += [f"{tag}: {at} {e['epoch']} of {e['most']}, {figures(e)}" for tag, e in state.running.items()]
+    lines += [f"{tag}: {at} {e['epoch']} of {e['most']}, {e['said']}" for tag, e in state.running.items()]
     if state.again:
         lines.append(f"no process is at work. To go on: {state.again}")
     if not state.over and now - state.last > SILENT:
@@ -149,7 +150,7 @@ def picture(state: State, name: str, now: float) -> RenderableType:
             state.fits,
             state.halted if state.left is None else f"{duration(state.left)} left",
         ),
-        *((f"  {tag}", e["epoch"], e["most"], figures(e)) for tag, e in state.running.items()),
+        *((f"  {tag}", e["epoch"], e["most"], e["said"]) for tag, e in state.running.items()),
     ]
     for label, done, total, note in bars:
         grid.add_row(Text(label), ProgressBar(max(total, 1), done, width=30), f"{done}/{total}", Text(note))

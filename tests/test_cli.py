@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 import time
@@ -10,6 +11,7 @@ import weakref
 import pytest
 
 from sertbench.cli import main
+from sertbench.commands import console
 from sertbench.commands import list as listing
 
 STOPS = [signal.SIGTERM, signal.SIGINT]
@@ -87,3 +89,28 @@ def test_handlers_are_as_before_when_the_command_has_ended(monkeypatch):
     work(monkeypatch, lambda: signal.raise_signal(signal.SIGTERM))
     main(["list"])
     assert (sys.unraisablehook, signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+@pytest.mark.parametrize(
+    ("encoding", "errors", "said"),
+    [
+        ("ascii", "strict", "caf\\xe9 \\u2026 \\udcff"),
+        ("ascii", "surrogateescape", "caf\\xe9 \\u2026 \\udcff"),
+        ("latin-1", "strict", "caf\xe9 \\u2026 \\udcff"),
+        ("utf-8", "strict", "caf\xe9 \u2026 \\udcff"),
+        ("utf-8", "surrogateescape", "caf\xe9 \u2026 \udcff"),
+        ("ascii", "replace", "caf? ? ?"),
+    ],
+)
+def test_a_text_that_the_terminal_cannot_write_is_no_traceback(monkeypatch, encoding, errors, said):
+    """LANG=C, a terminal of Latin-1, a file name that is no UTF-8."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding, errors, write_through=True))
+
+    def execute(_options: object) -> int:
+        console().print("caf\xe9 \u2026 \udcff", markup=False)
+        return 0
+
+    monkeypatch.setattr(listing, "execute", execute)
+    assert main(["list"]) == 0
+    assert written.getvalue().decode(encoding, errors).strip() == said

@@ -152,3 +152,24 @@ def test_without_matplotlib_the_error_says_what_to_install(made: Path, tmp_path:
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(ConfigError, match=r"pip install 'sertbench\[report\]'"):
         plots.save([], tmp_path, ["png"])
+
+
+def test_a_figure_has_room_for_long_names(tmp_path: Path, made_bundle, recwarn) -> None:
+    """Its axes would vanish beside them, and the names be cut off; a title must not be, either."""
+    long = "an_architecture_with_a_name_that_goes_on_and_on_and_never_ends"
+    made_bundle(tmp_path / "runs", long, "one", 0.7, 1, classes=("neutral_but_somewhat_annoyed_or_bored", "other"))
+    arguments = ["--runs", str(tmp_path / "runs"), "--leaderboards", str(tmp_path / "boards")]
+    assert main(["leaderboard", *arguments]) == 0
+    view = report_gather.gather(tmp_path / "boards", tmp_path / "runs")
+    found = run_details.details(next((tmp_path / "runs").iterdir()))
+    with mpl.rc_context(drawings.STYLE):
+        figures = [drawings.board(view.tables[0]), drawings.overview(view), drawings.confusion(found)]
+        for figure in figures:
+            figure.draw_without_rendering()
+            frame, (axes,) = figure.bbox, figure.axes
+            assert axes.get_window_extent().width > 0.15 * frame.width
+            for text in [*axes.get_yticklabels(), figure._suptitle or axes.title]:
+                box = text.get_window_extent()
+                assert frame.x0 - 1 <= box.x0, text
+                assert box.x1 <= frame.x1 + 1, text
+    assert not [w for w in recwarn if "constrained_layout" in str(w.message)]

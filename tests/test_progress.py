@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from sertbench.commands import console
 from sertbench.fits import FitRecord
 from sertbench.progress import Display
 from sertbench.training import EpochEnd
@@ -43,3 +44,20 @@ def test_a_fit_that_was_there_already_tells_nothing_of_the_time_left():
     first, second = display.console.file.getvalue().splitlines()
     assert first.endswith("was done already")
     assert second.endswith("left")
+
+
+@pytest.mark.parametrize("name", ["[f01]", "[/b]", ":x:", "a[link=x]b"])
+def test_names_of_speakers_and_checkpoints_stand_as_they_are(name, capsys):
+    """A fold is called after its speaker: on a terminal, in the bars; features after a checkpoint's folder."""
+    terminal = Console(file=io.StringIO(), width=140, force_terminal=True, markup=False, emoji=False)
+    display = Display(terminal)
+    with display.fits(2):
+        display.epoch(f"fold {name}, seed 0", EpochEnd(1, 0.5, 0.4, 0.6, 0.001, 1.0), 5)
+        assert display._screen.bars is not None
+        display._screen.bars.refresh()
+    assert f"fold {name}, seed 0" in terminal.file.getvalue()
+    display = Display(console())
+    display.say(f"fold {name}, seed 0: done")
+    display.table(f"Leaderboard {name}", ["rank", name], [["1", name]], f"of {name}")
+    out = capsys.readouterr().out
+    assert out.count(name) == 5

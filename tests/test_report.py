@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import zipfile
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from sertbench import (
 from sertbench.board_rows import text_of
 from sertbench.cli import main
 from sertbench.errors import ConfigError, StorageError
+from sertbench.report_charts import group_chart
 from sertbench.results import figures
 
 SCRIPT, QUOTES, UP = "<script>alert(1)</script>", "\" onmouseover='alert(2)' x=\"", "../../up"
@@ -446,7 +448,9 @@ def test_the_heat_map_and_the_optimism_meter_show_the_csvs_numbers(made: Path, p
     rows = rows_of(made).values()
     (matrix,) = index.all("table", class_="matrix sortable")
     numbers = [td["text"] for td in below(matrix, "td") if td["text"] != "–"]
-    assert sorted(numbers) == sorted(r["uar_pooled_mean"] for r in rows if r["board"] == "main")
+    assert sorted(numbers) == sorted(
+        r["uar_pooled_mean"] + "*" * (r["ranked"] != "1") for r in rows if r["board"] == "main"
+    )
     (meter,) = index.all("table", class_="optimism")
     strong = next(r for r in rows if r.get("optimism_random_split"))
     assert [td["text"] for td in below(meter, "td")][1:] == [strong["uar_pooled_mean"], "95.50", "91.00", "1.50"]
@@ -711,3 +715,137 @@ def test_a_picture_escapes_its_words_and_has_a_name() -> None:
 )
 def test_ticks_are_round(scale: svg.Scale, ticks: list[float]) -> None:
     assert scale.ticks() == pytest.approx(ticks)
+
+
+def reported(tmp_path: Path) -> list[str]:
+    """What the commands that read a leaderboard take, after writing it anew."""
+    arguments = ["--runs", str(tmp_path / "runs"), "--leaderboards", str(tmp_path / "boards")]
+    assert main(["leaderboard", *arguments]) == 0
+    return arguments
+
+
+@pytest.mark.parametrize("classes", [("angry", "happy", "sad"), ("angry",)])
+def test_a_board_on_which_every_answer_is_right_has_an_axis(tmp_path: Path, made_bundle, classes) -> None:
+    made_bundle(tmp_path / "runs", "knows", "one", 1.1, classes=classes)
+    arguments = reported(tmp_path)
+    (table,) = report_gather.gather(tmp_path / "boards", tmp_path / "runs").tables
+    assert (table.first["uar_ci95_lo"], table.low, table.high) == ("100.00", 90, 100)
+    assert (table.percent(95), table.percent(100)) == (50, 100)
+    assert main(["report", *arguments, "--out", str(tmp_path / "report")]) == 0
+    assert main(["plot", *arguments, "--out", str(tmp_path / "plots"), "--kind", "overview", "--format", "svg"]) == 0
+
+
+def test_costs_have_all_the_digits_of_the_csv(tmp_path: Path, made_bundle) -> None:
+    made_bundle(
+        tmp_path / "runs", "large", "one", changes={"model": {"n_parameters": 12345678},
+        "timing": {"train_seconds_per_fit": 12345.68, "predict_rtf": 0.00012}},
+    )  # fmt: skip
+    assert main(["report", *reported(tmp_path), "--out", str(tmp_path / "report")]) == 0
+    page = Page(tmp_path / "report" / "corpora" / "one.html")
+    tables = [t for t in page.all("table") if below(t, "th")[-2]["text"] == "Front"]
+    cells = [below(t, "td")[0]["text"] for t in tables]
+    assert cells == ["12,345,678", "12,345.68", "0.00012"]
+
+
+def test_more_classes_and_folds_than_colours_are_still_told_apart() -> None:
+    marks = [str(svg.sample(k)) for k in range(32)]
+    assert len(set(marks)) == 32
+    assert [re.findall(r"c\d", m)[0] for m in marks[:9]] == [*(f"c{k}" for k in range(8)), "c0"]
+    lines = [str(svg.sample_line(k)) for k in range(32)]
+    assert len(set(lines)) == 32
+    css = (report.ASSETS / "report.css").read_text()
+    assert all(f".line.d{k} {{ stroke-dasharray" in css for k in (1, 2, 3))
+    drawn = str(svg.lines("t", "d", "x", "y", [(str(k), [(1, 0), (2, k), (3, 1)], k) for k in (0, 8)]))
+    assert re.findall(r'class="(line[^"]*)"', drawn) == ["line c0", "line c0 d1"]
+
+
+def test_a_dot_is_named_by_its_seed_also_where_another_seed_failed(tmp_path: Path, made_bundle) -> None:
+    folder = made_bundle(tmp_path / "runs", "cnn", "one", seeds=3)
+    found = run_details.details(folder)
+    assert found.seeds == (0, 1, 2)
+    chart = str(group_chart("t", [replace(g, seeds=g.seeds[::2]) for g in found.folds], (0, 2), 33.3))
+    assert set(re.findall(r"seed \d", chart)) == {"seed 0", "seed 2"}
+
+
+def without(path: Path, column: str) -> None:
+    """Take a column out of a CSV."""
+    rows = board_files.parsed(path)
+    names = [name for name in rows[0] if name != column]
+    path.write_text("\n".join(",".join(f'"{row[n]}"' for n in names) for row in [{n: n for n in names}, *rows]))
+
+
+@pytest.mark.parametrize("column", ["wa", "rank", "alarms", "n_params", "model_family", "unranked_reason", "optuna"])
+def test_a_table_of_before_a_column_is_shown_with_dashes(tmp_path: Path, made_bundle, column) -> None:
+    made_bundle(tmp_path / "runs", "cnn", "one")
+    board = ["--leaderboards", reported(tmp_path)[-1]]
+    without(tmp_path / "boards" / "one.csv", column)
+    gone = ["--runs", str(tmp_path / "elsewhere"), *board]
+    assert main(["report", *gone, "--out", str(tmp_path / "report")]) == 0
+    assert main(["plot", *gone, "--out", str(tmp_path / "plots"), "--format", "svg"]) == 0
+    for kind in ("markdown", "latex"):
+        assert main(["leaderboard", *gone, "--format", kind, "--out", str(tmp_path / kind)]) == 0
+    if column in ("wa", "rank"):
+        page = Page(tmp_path / "report" / "index.html")
+        assert below(page.all("tbody", data_board="main")[0], "td")[0 if column == "rank" else 4]["text"] == "–"
+
+
+def test_a_torn_row_is_not_shown_in_part(tmp_path: Path, made_bundle, capsys) -> None:
+    made_bundle(tmp_path / "runs", "cnn", "one")
+    board = ["--runs", str(tmp_path / "elsewhere"), "--leaderboards", reported(tmp_path)[-1]]
+    path = tmp_path / "boards" / "one.csv"
+    good = path.read_text().rstrip()
+    for torn in (good[:-150], good + ",more"):
+        path.write_text(torn)
+        for command in (["report", "--out", str(tmp_path / "report")], ["leaderboard", "--format", "latex"]):
+            assert main([*command, *board]) == 2
+            assert "row 1 is cut off, or has cells too many" in capsys.readouterr().err
+
+
+def test_a_report_over_a_link_or_where_one_is(tmp_path: Path, made_bundle, capsys, monkeypatch) -> None:
+    made_bundle(tmp_path / "runs", "cnn", "one")
+    arguments = reported(tmp_path)
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    for _ in range(2):
+        assert main(["report", *arguments, "--out", str(tmp_path / "link")]) == 0
+    assert (tmp_path / "link").is_symlink()
+    page = tmp_path / "disk" / "models"
+    assert len(list(page.iterdir())) == 1
+    for inside in (tmp_path / "disk", page):
+        monkeypatch.chdir(inside)
+        capsys.readouterr()
+        assert main(["report", *arguments, "--out", "." if inside != page else ".."]) == 2
+        assert "is the folder that you are in" in capsys.readouterr().err
+        assert len(list(page.iterdir())) == 1, "the report that was there stays"
+
+
+def test_a_row_that_is_not_ranked_is_marked_in_the_overview_and_is_on_no_front(tmp_path: Path, made_bundle) -> None:
+    heard = {"exposure": "known", "exposure_unranked": "its encoder was trained on this corpus, the test part too"}
+    made_bundle(tmp_path / "runs", "fair", "one", 0.6, 5)
+    made_bundle(tmp_path / "runs", "heard", "one", 0.95, 1, features=heard)
+    made_bundle(tmp_path / "runs", "toy", "two", 0.6, 3, changes={"corpus": {"synthetic": True}})
+    arguments = reported(tmp_path)
+    view = report_gather.gather(tmp_path / "boards", tmp_path / "runs")
+    points = {name: [(called, on) for called, _, _, on in report_view.costs(table, "n_params")[0]]
+              for name, table in zip(("one", "two"), view.tables, strict=True)}  # fmt: skip
+    assert points == {"one": [("fair", True), ("heard (not ranked)", False)], "two": [("toy", True)]}
+    assert 'class="front"' not in svg.pareto("t", "d", "x", [("heard (not ranked)", 1.0, 90.0, False)])
+    assert main(["report", *arguments, "--out", str(tmp_path / "report")]) == 0
+    (matrix,) = Page(tmp_path / "report" / "index.html").all("table", class_="matrix sortable")
+    marked = {below(tr, "th")[0]["text"]: [td["text"][-1] == "*" for td in below(tr, "td") if td["text"] != "–"]
+              for tr in below(matrix, "tr")[1:]}  # fmt: skip
+    assert marked == {"fair": [False], "heard": [True], "toy": [True]}
+
+
+def test_a_false_rank_is_found_beside_a_table_whose_bundle_is_gone(tmp_path: Path, made_bundle, capsys) -> None:
+    made_bundle(tmp_path / "runs", "good", "one", 0.95, 1)
+    made_bundle(tmp_path / "runs", "bad", "one", 0.3, 2)
+    gone = made_bundle(tmp_path / "runs", "cnn", "one", 0.5, 3, classes=("a", "b"))
+    arguments = reported(tmp_path)
+    shutil.rmtree(gone)
+    assert main(["report", *arguments, "--out", str(tmp_path / "report")]) == 0
+    board = tmp_path / "boards" / "one.csv"
+    board.write_text(board.read_text().replace("\n2,bad", "\n1,bad").replace("\n1,good", "\n2,good"))
+    capsys.readouterr()
+    assert main(["report", *arguments, "--out", str(tmp_path / "report")]) == 2
+    assert "rank is '2', but should be '1'" in capsys.readouterr().err

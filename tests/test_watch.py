@@ -289,3 +289,13 @@ def test_names_of_files_that_are_no_utf_8_are_written_with_escapes(tmp_path: Pat
     assert len(logs) == 3
     assert all(r"gef\udcfchl.wav" in log.read_text(encoding="utf-8") for log in logs)
     assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8")) == {"command": name}
+
+
+@pytest.mark.parametrize("more", ["", ', "loss": 0.5, "val_uar": null', ', "loss": "low", "val_uar": 0.5'])
+def test_an_epoch_that_lacks_its_figures_is_passed_over(more):
+    """A line of another program, or of another version."""
+    start, epoch = '{"time": 1, "event": "start", "fits": 3}', '{"time": 2, "event": "epoch", "tag": "a", "epoch": 1'
+    state = watch.read([start, f'{epoch}, "most": 5{more}}}'], watch.State())
+    assert watch.lines_of(state, 3.0) == ["0 of 3 fits"]
+    good = watch.read([f'{epoch}, "most": 5, "loss": 0.5, "val_uar": 0.5}}'], state)
+    assert watch.lines_of(good, 3.0)[1] == "a: epoch 1 of 5, loss 0.500, val UAR 50.0"

@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 
 
 def console() -> Console:
-    """Where commands print. Not a terminal: wide enough for any table, and without colours."""
+    """Where commands print. Not a terminal: wide enough for any table, and without colours.
+
+    Text stands as it is: a speaker or a checkpoint may be called [f01] or :x:, which rich would take for a style or an
+    emoji.
+    """
     from rich.console import Console
 
-    screen = Console()
-    return screen if screen.is_terminal else Console(width=160, color_system=None)
+    screen = Console(markup=False, emoji=False)
+    return screen if screen.is_terminal else Console(width=160, color_system=None, markup=False, emoji=False)
 
 
 def add_runs(parser: argparse.ArgumentParser) -> None:

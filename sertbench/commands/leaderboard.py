@@ -69,7 +69,7 @@ def export(options: argparse.Namespace) -> int:
     for name in options.corpora:
         if name not in paths:
             raise ConfigError(unknown("leaderboard", name, paths))
-    rows = [row for name in options.corpora or paths for row in board_files.read(paths[name])]
+    rows = [row for name in options.corpora or paths for row in board_files.whole(paths[name])]
     text = {"markdown": formats.markdown, "latex": formats.latex}[options.format](rows)
     if options.out:
         files.write_text(options.out, text)
