@@ -74,10 +74,10 @@ class LeftColumn(TimeRemainingColumn):
 def bars_on(console: Console) -> Progress:
     """Bars with a note each, how long they took and how long they still take."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         TimeElapsedColumn(),
         LeftColumn(),
         console=console,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import sys
 import time
 import weakref
+from pathlib import Path
 
 import pytest
+from rich.table import Table
 
 from sertbench.cli import main
+from sertbench.commands import console
 from sertbench.commands import list as listing
 
 STOPS = [signal.SIGTERM, signal.SIGINT]
@@ -87,3 +92,41 @@ def test_handlers_are_as_before_when_the_command_has_ended(monkeypatch):
     work(monkeypatch, lambda: signal.raise_signal(signal.SIGTERM))
     main(["list"])
     assert (sys.unraisablehook, signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+def typed(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What a shell makes of a command line; $SB is sertbench."""
+    start = f"{sys.executable} -c 'import sys; from sertbench.cli import main; sys.exit(main())'"
+    values = {**os.environ, **environment, "SB": start}
+    return subprocess.run(["bash", "-c", command], env=values, capture_output=True, text=True, check=False)
+
+
+def test_a_command_whose_reader_goes_away_has_not_succeeded():
+    """`run | head -1` gave up with status 0."""
+    done = typed("eval $SB list claims | :; echo ${PIPESTATUS[0]}")
+    assert (done.stdout, done.stderr) == ("141\n", "")
+
+
+def test_output_that_is_closed_is_no_reason_to_fail():
+    assert typed("eval $SB list claims >&- 2>&-").returncode == 0
+    done = typed("cd $PLACE; eval $SB leaderboard --format markdown >&-", PLACE=str(Path(__file__).parents[1]))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_terminal_that_lacks_a_character_shows_its_escape():
+    done = typed("eval $SB list datasets", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "\\u2026" in done.stdout
+
+
+def test_what_looks_like_markup_is_shown_as_it_is(capsys):
+    """A closing tag in a plug-in's texts ended `sertbench list` in a traceback, others were swallowed."""
+    screen = console()
+    made = Table("name [/x]")
+    made.add_row("ML[/P] :warning: [red]")
+    screen.print(made)
+    screen.print("run [1] of a[/b].py")
+    shown = capsys.readouterr().out
+    assert "name [/x]" in shown
+    assert "ML[/P] :warning: [red]" in shown
+    assert "run [1] of a[/b].py" in shown

@@ -15,11 +15,16 @@ if TYPE_CHECKING:
 
 
 def console() -> Console:
-    """Where commands print. Not a terminal: wide enough for any table, and without colours."""
+    """Where commands print, what they are given. Not a terminal: wide enough for any table, and without colours."""
     from rich.console import Console
 
-    screen = Console()
-    return screen if screen.is_terminal else Console(width=160, color_system=None)
+    class Screen(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # noqa: PLE0704 - rich, which calls this where it has caught it, would end the program
+
+    # Names of files and plug-ins may look like markup or emoji.
+    screen = Screen(markup=False, emoji=False)
+    return screen if screen.is_terminal else Screen(width=160, color_system=None, markup=False, emoji=False)
 
 
 def add_runs(parser: argparse.ArgumentParser) -> None:

@@ -134,6 +134,7 @@ def print_csv(trained: Trained, found: Sequence[Prediction]) -> None:
 def show(trained: Trained, found: Sequence[Prediction]) -> None:
     """A table of all files, and a drawing of each that is shown over time."""
     from rich.table import Table
+    from rich.text import Text
 
     screen = console()
     table = Table(title=f"{trained.name}: {trained.describe()}", title_justify="left")
@@ -148,23 +149,15 @@ def show(trained: Trained, found: Sequence[Prediction]) -> None:
         table.add_column("of the training corpus", overflow="fold")
     for one in found:
         best = int(one.probabilities.argmax())
-        cells = [one.name, f"{one.seconds:.2f}", trained.classes[best]]
-        cells += [f"[bold]{p:.2f}[/bold]" if k == best else f"{p:.2f}" for k, p in enumerate(one.probabilities)]
-        cells += [f"{one.agreement}/{len(trained.members)}"] * several + [one.seen] * seen
-        table.add_row(escaped(cells[0]), *cells[1:])
+        shown = [Text(f"{p:.2f}", style="bold" if k == best else "") for k, p in enumerate(one.probabilities)]
+        agree = [f"{one.agreement}/{len(trained.members)}"] * several
+        table.add_row(one.name, f"{one.seconds:.2f}", trained.classes[best], *shown, *agree, *[one.seen] * seen)
     screen.print(table)
     for one in found:
         if one.pieces:
             screen.print(drawing(trained, one), markup=False, highlight=False)
     for note in notes(trained, found):
         screen.print(note, markup=False, highlight=False)
-
-
-def escaped(text: str) -> str:
-    """Text that rich prints as it is."""
-    from rich.markup import escape
-
-    return escape(text)
 
 
 def drawing(trained: Trained, one: Prediction) -> str:
