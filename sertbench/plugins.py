@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from sertbench import plugin_import, plugin_text
-from sertbench.errors import PluginError, unknown
+from sertbench.errors import UNKNOWN_USER, PluginError, unknown
 
 if TYPE_CHECKING:
     from sertbench.corpus import Corpus
@@ -208,7 +208,14 @@ def _by_path(kind: Kind, place: str, class_name: str) -> Source:
 
     The content of the author's own files that it imports counts too: whatever is edited, it is another module.
     """
-    path = Path(place).expanduser().resolve()
+    try:
+        path = Path(place).expanduser()
+    except RuntimeError:
+        raise PluginError(f"{_WORD[kind]} file {place} cannot be read: {UNKNOWN_USER}") from None
+    try:
+        path = path.resolve()
+    except (RuntimeError, OSError) as error:  # links in a circle
+        raise PluginError(f"{_WORD[kind]} file {place} cannot be read: {error}") from None
     if path.suffix != ".py":
         word = _WORD[kind]
         raise PluginError(f"{place} is not a Python file: a {word} is given by its name or as path/to/file.py[:Class]")

@@ -252,6 +252,8 @@ def test_a_module_that_failed_halfway_is_run_again(tmp_path):
         ("{folder}/nope.py", r"dataset file .*/nope\.py cannot be read: No such file or directory"),
         ("{folder}/mine.txt", r"mine\.txt is not a Python file: a dataset is given by its name or as path/to/file\.py"),
         ("{folder}", r"is not a Python file"),
+        ("~nobody-at-all/x.py", r"dataset file ~nobody-at-all/x.py cannot be read: it begins with a user that this"),
+        ("{folder}/circle.py", r"dataset file .*circle.py cannot be read: .*(loop|symbolic links)"),
         ("{folder}/mine.py:Yours", r"mine\.py has no class 'Yours' that subclasses sertbench\.corpus\.Corpus"),
         ("{folder}/mine.py:Path", r"mine\.py has no class 'Path' that subclasses sertbench\.corpus\.Corpus"),
     ],
@@ -259,6 +261,7 @@ def test_a_module_that_failed_halfway_is_run_again(tmp_path):
 def test_a_spec_that_leads_nowhere_says_what_is_accepted(tmp_path, spec, message):
     write(tmp_path / "mine.py", "from pathlib import Path\n" + corpus())
     write(tmp_path / "mine.txt", corpus())
+    (tmp_path / "circle.py").symlink_to("circle.py")
 
     with pytest.raises(PluginError, match=message):
         plugins.load_corpus(spec.format(folder=tmp_path))
