@@ -182,8 +182,20 @@ def test_private_bases_and_imported_classes_are_not_candidates(tmp_path):
         ),
         ("x = " + "-" * 100_000 + "1", "cannot be loaded: .*mine.py.*: (Memory|Recursion|Syntax)Error"),
     ],
-    ids=["two", "none", "syntax", "module", "name", "error", "exit", "exit without words", "abstract", "constructor"]
-    + ["constructor that fails", "nested"],
+    ids=[
+        "two",
+        "none",
+        "syntax",
+        "module",
+        "name",
+        "error",
+        "exit",
+        "exit-without-words",
+        "abstract",
+        "constructor",
+        "failing",
+        "nested",
+    ],  # fmt: skip
 )
 def test_a_broken_file_is_one_sentence_with_its_place(tmp_path, text, message):
     path = write(tmp_path / "mine.py", text)

@@ -147,6 +147,14 @@ def test_a_corpus_that_may_not_be_read_stops_no_other_run_of_its_grid(place, mon
     assert "failed: tones-tuned: [Errno 13] Permission denied: 'data'" in out
 
 
+def test_a_cache_limit_that_is_none_is_told_before_anything_is_run(place, monkeypatch, capsys):
+    """It was told when all was done, with status 2 and without the table."""
+    monkeypatch.setenv("SERTBENCH_CACHE_LIMIT", "much")
+    assert main(["run", "--model", "plain.py", "--dataset", "tones.py", "--data", "data", *FAST]) == 2
+    assert "SERTBENCH_CACHE_LIMIT=much is not accepted" in capsys.readouterr().err
+    assert not list(place.glob("runs/fits/*"))
+
+
 def test_runs_of_a_grid_of_features_have_names_of_their_own():
     kinds = ("functionals", "egemaps")
     assert grids.names_of([RunConfig(model="svm", dataset="emodb", features=kind) for kind in kinds]) == [
