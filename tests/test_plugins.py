@@ -195,7 +195,7 @@ def test_private_bases_and_imported_classes_are_not_candidates(tmp_path):
         "constructor",
         "failing",
         "nested",
-    ],  # fmt: skip
+    ],
 )
 def test_a_broken_file_is_one_sentence_with_its_place(tmp_path, text, message):
     path = write(tmp_path / "mine.py", text)
