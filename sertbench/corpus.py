@@ -239,7 +239,7 @@ def _filled(folder: Path, name: str, corpus: Corpus, source: str) -> Path:
     elif corpus.tabular:
         if folder.is_file():
             return folder
-        fault = "is a folder, not a table"
+        fault = f"is {'a folder' if folder.is_dir() else 'no file'}, not a table"
     elif not folder.is_dir():
         fault = "is a file, not a folder"
     elif not any(folder.iterdir()):

@@ -130,3 +130,15 @@ def test_what_looks_like_markup_is_shown_as_it_is(capsys):
     assert "name [/x]" in shown
     assert "ML[/P] :warning: [red]" in shown
     assert "run [1] of a[/b].py" in shown
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "/"])
+@pytest.mark.parametrize(
+    "command",
+    [["leaderboard", "--format", "latex", "--out"], ["audit", "demo", "--json"], ["profile", "cnn", "--json"]],
+)
+def test_a_folder_is_no_file_to_write(capsys, command, name):
+    with pytest.raises(SystemExit) as ended:
+        main([*command, name])
+    assert ended.value.code == 2
+    assert f"{name!r} is not the name of a file to write" in capsys.readouterr().err

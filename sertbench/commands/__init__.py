@@ -39,6 +39,14 @@ def add_leaderboards(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def file_name(text: str) -> Path:
+    """The path of a file to be written, or argparse's error for one that cannot be a file's: nothing, a folder's."""
+    path = Path(text)
+    if path.name in ("", "..") or path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a file to write")
+    return path
+
+
 def whole_number(text: str) -> int:
     """An int, or argparse's error with the accepted form."""
     try:
