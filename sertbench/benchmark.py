@@ -88,6 +88,7 @@ def prepare(config: RunConfig, display: Display, *, dry: bool) -> Job:
 
 def prepared(config: RunConfig, plan: Plan, display: Display, *, dry: bool) -> Job:
     """Show a plan, and make sure of its folders."""
+    cache_limit()  # it counts when all is done: what is wrong with it is told now
     if not dry and finished(plan, display):
         return Job(config, plan, Cost(0, 0, 0, 0.0), finished=True)
     price = cost.cost(plan)

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from sertbench.claim import FOLDER, SCORES, Claim, SplitRule, names
-from sertbench.errors import ClaimError, unknown
+from sertbench.errors import UNKNOWN_USER, ClaimError, unknown
 
 
 def load(spec: str) -> Claim:
     """A claim by its name or by the path of its file. Raises ClaimError for whatever is wrong with it."""
-    path = Path(spec).expanduser() if spec.endswith(".toml") or "/" in spec else FOLDER / f"{spec}.toml"
+    try:
+        path = Path(spec).expanduser() if spec.endswith(".toml") or "/" in spec else FOLDER / f"{spec}.toml"
+    except RuntimeError:
+        raise ClaimError(f"the claim {spec} cannot be read: {UNKNOWN_USER}") from None
     if path.parent == FOLDER and path.stem not in names():
         raise ClaimError(f"{unknown('claim', spec, names())}. A file of your own: path/to/my_claim.toml")
     try:
@@ -25,7 +28,7 @@ def load(spec: str) -> Claim:
         raw = tomllib.loads(content.decode("utf-8"))
     except OSError as error:
         raise ClaimError(f"the claim {path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ClaimError(f"the claim {path} is not TOML: {error}") from error
     for name in ("name", "path", "sha256"):
         if name in raw:

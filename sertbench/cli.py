@@ -5,13 +5,15 @@ from __future__ import annotations
 import _thread
 import argparse
 import io
+import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 from sertbench import __version__, plugin_import
@@ -134,24 +136,28 @@ def stopping() -> Iterator[None]:
         sys.unraisablehook = report
 
 
-def write_whatever() -> None:
-    r"""Let the output take any text: what its encoding lacks (LANG=C, a strange file name) becomes its code, \u2026.
+def settle_output() -> None:
+    r"""Have nothing that is printed raise: closed output is none, what an encoding lacks becomes its code, \u2026.
 
     Somebody who has chosen otherwise (PYTHONIOENCODING=ascii:replace) keeps it.
     """
-    out = sys.stdout
-    if isinstance(out, io.TextIOWrapper):
-        lacking = out.errors == "surrogateescape" and "utf" not in out.encoding.lower()  # as of LANG=C
-        if lacking or out.errors == "strict":
-            out.reconfigure(errors="backslashreplace")
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # `>&-`
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the process ends
+        elif isinstance(stream, io.TextIOWrapper):
+            lacking = stream.errors == "surrogateescape" and "utf" not in stream.encoding.lower()  # as of LANG=C
+            if lacking or stream.errors == "strict":
+                stream.reconfigure(errors="backslashreplace")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit status.
 
-    0, 1 for what failed in part, 2 for what the user can mend, 130 for Ctrl-C, 143 for SIGTERM.
+    0, 1 for what failed in part, 2 for what the user can mend, 130 for Ctrl-C, 141 when the reader of the output went
+    away, 143 for SIGTERM.
     """
-    write_whatever()
+    settle_output()
     options = parser().parse_args(arguments)
     try:
         with stopping():
@@ -163,8 +169,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"sertbench: error: {plugin_import.place(error)}: {plugin_import.said(error)}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output went away (`| head`); nothing is left to say
-        return 0
+        # The reader of our output went away (`| head`): nothing is left to say, but not all was done.
+        with suppress(OSError):  # what is still to be written goes nowhere, without a word of Python's
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(f"sertbench: error: {where}{error.strerror or error}", file=sys.stderr)

@@ -13,6 +13,7 @@ from typing import Any, get_type_hints
 from sertbench.errors import ConfigError, unknown
 
 EXECUTORS = ("auto", "processes", "dask", "slurm")
+MOST = 1_000_000  # of any number: far beyond what is ever run, and a typing error is told before memory runs out
 CLUSTERS = {"scheduler": "dask", "slurm": "slurm"}  # option -> the executor that it is for
 
 
@@ -89,8 +90,13 @@ def check(name: str, value: Any, hint: Any, least: int | None) -> None:
             f"{name} = {value!r} is not accepted: its bytes are no UTF-8 ({len(strange)} of them). Files of a run and "
             "boards name it in UTF-8: rename it, or give it through a link with another name"
         )
-    if least is not None and value is not None and value < least:
-        raise ConfigError(f"{name} = {value} is not accepted: expected a whole number of at least {least}")
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigError(f"{name} = {value!r} is not accepted: no name on a disk has a null character")
+    if value == "" and name not in ("model", "dataset", "slurm"):  # `--accept-missing "$UNSET"` meant something
+        raise ConfigError(f"{name} is empty: give it a value, or leave --{name.replace('_', '-')} out")
+    if least is not None and value is not None and not least <= value <= MOST:
+        bounds = f"at least {least}" if value < least else f"at most {MOST}"
+        raise ConfigError(f"{name} = {value} is not accepted: expected a whole number of {bounds}")
 
 
 def refuse_idle(values: Mapping[str, Any], typed: Mapping[str, Any]) -> None:
@@ -121,10 +127,10 @@ def read(path: Path | None, more: tuple[str, ...] = ()) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"--config {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also for a number of thousands of digits
         raise ConfigError(f"--config {path} is not TOML: {error}") from error
     known = {f.name for f in fields(RunConfig)} | set(more)
     for key in values:

@@ -21,7 +21,7 @@ from sertbench.corpus_files import AUDIO as AUDIO  # adapters import all that th
 from sertbench.corpus_files import audio_files as audio_files
 from sertbench.corpus_files import expanded
 from sertbench.corpus_files import wav_files as wav_files
-from sertbench.errors import ConfigError, CorpusError, unknown
+from sertbench.errors import ConfigError, CorpusError, PluginError, unknown
 from sertbench.selection import select
 
 if TYPE_CHECKING:
@@ -161,6 +161,10 @@ class Corpus(ABC):
     @classmethod
     def label_set(cls, name: str | None) -> LabelSet:
         """The label set called `name`; the default one for None."""
+        if not cls.label_sets:
+            raise PluginError(
+                f"{cls.__name__}.label_sets is empty: give at least one LabelSet; the first is the default"
+            )
         if name is None:
             return cls.label_sets[0]
         for label_set in cls.label_sets:
@@ -235,7 +239,7 @@ def _filled(folder: Path, name: str, corpus: Corpus, source: str) -> Path:
     elif corpus.tabular:
         if folder.is_file():
             return folder
-        fault = "is a folder, not a table"
+        fault = f"is {'a folder' if folder.is_dir() else 'no file'}, not a table"
     elif not folder.is_dir():
         fault = "is a file, not a folder"
     elif not any(folder.iterdir()):

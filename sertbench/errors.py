@@ -95,6 +95,10 @@ class NewerBundleError(BundleError):
     """A newer sertbench wrote the bundle."""
 
 
+# For a path that begins with ~ and a name.
+UNKNOWN_USER = "it begins with a user that this machine does not know. Write the whole path, or ./~... for such a name"
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """The sentence for a name that does not exist: the name, the nearest known ones, and all known ones.
 

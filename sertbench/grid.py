@@ -16,11 +16,12 @@ from typing import Any
 from sertbench import benchmark, executors, plugins, status
 from sertbench.benchmark import Job, Outcome
 from sertbench.config import RunConfig, read, refuse_idle
-from sertbench.errors import BusyError, ConfigError, SertbenchError
+from sertbench.errors import BusyError, ConfigError, SertbenchError, unknown
 from sertbench.executors import Runner
 from sertbench.progress import Display
 
 PLURALS = {"models": "model", "datasets": "dataset"}  # names of options that are lists
+SHARED = ("executor", "scheduler", "slurm", "wait", "workers", "stack")  # of the one executor of a grid
 TOLD_APART_BY = (
     "features", "labels", "subset", "protocol", "trials", "seeds", "epochs", "device", "precision", "shuffle_labels",
 )  # fmt: skip
@@ -41,24 +42,24 @@ def expand(path: Path | None, flags: Mapping[str, Any]) -> list[RunConfig]:
     `models` and `datasets` are lists of `model` and `dataset` (in flags separated by commas). `data` may be a table of
     folders by dataset. Raises ConfigError.
     """
-    values = {**read(path, tuple(PLURALS)), **flags}
-    for plural, single in PLURALS.items():
-        if plural in values:
-            names = values.pop(plural)
-            names = [n.strip() for n in names.split(",")] if isinstance(names, str) else names
-            if single in flags:
-                raise ConfigError(f"--{single} and --{plural} together: give one of them")
-            values[single] = names
+    values = settled(read(path, tuple(PLURALS)), f"--config {path}: ")
+    values |= settled(flags)
     axes = {k: v for k, v in values.items() if isinstance(v, list)}
     for name, axis in axes.items():
         if not axis or len({str(v) for v in axis}) < len(axis):
             raise ConfigError(f"{name} = {axis} is not accepted: expected one or more different values")
+        if name in SHARED and len(axis) > 1:
+            raise ConfigError(
+                f"{name} = {axis} is not accepted: one executor serves all runs of a grid. Give one value"
+            )
     folders = values.get("data")
     if isinstance(folders, str) and len(axes.get("dataset", ())) > 1:
         raise ConfigError(
             f"--data {folders} is one folder, but there are {len(axes['dataset'])} datasets. Put them side by side and "
             "`export SERTBENCH_DATA=` their parent, or write a table [data] into --config, one folder per dataset"
         )
+    if isinstance(folders, dict):
+        refuse_strange(folders, axes.get("dataset", [values.get("dataset")]))
     configs = []
     for chosen in product(*axes.values()):
         one = {**values, **dict(zip(axes, chosen, strict=True))}
@@ -67,6 +68,30 @@ def expand(path: Path | None, flags: Mapping[str, Any]) -> list[RunConfig]:
         configs.append(RunConfig(**one))
         refuse_idle(one, flags)
     return configs
+
+
+def settled(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """Options with `models` and `datasets` as lists of `model` and `dataset`. ConfigError for one that is both."""
+    found = dict(values)
+    for plural, single in PLURALS.items():
+        if plural in found:
+            names = found.pop(plural)
+            if single in found:
+                dashes = "" if where else "--"
+                raise ConfigError(f"{where}{dashes}{single} and {dashes}{plural} together: give one of them")
+            found[single] = [n.strip() for n in names.split(",")] if isinstance(names, str) else names
+    return found
+
+
+def refuse_strange(folders: Mapping[str, Any], datasets: Sequence[Any]) -> None:
+    """ConfigError for a folder of the table [data] that is of no dataset: it would be looked for elsewhere.
+
+    Datasets that are not of this grid may stand there, too: flags can choose among those of a file.
+    """
+    known = {*map(str, datasets), *plugins.names("datasets")}
+    for name in folders:
+        if name not in known and ".py" not in name:
+            raise ConfigError(f"[data]: {unknown('dataset', name, known)}")
 
 
 def run(configs: Sequence[RunConfig], display: Display, *, dry: bool = False) -> list[Result]:
@@ -110,11 +135,11 @@ def names_of(configs: Sequence[RunConfig]) -> list[str]:
     ]
 
 
-def plan(config: RunConfig, display: Display, *, dry: bool) -> Job | SertbenchError:
+def plan(config: RunConfig, display: Display, *, dry: bool) -> Job | SertbenchError | OSError:
     """Plan one run; what is wrong with it is kept and said, and is not the others' business."""
     try:
         job = benchmark.prepare(config, display, dry=dry)
-    except SertbenchError as error:
+    except (SertbenchError, OSError) as error:  # a corpus's folder that may not be read, say
         display.say(f"failed: {error}")
         if not dry:
             status.fail(config, error)

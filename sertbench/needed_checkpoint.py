@@ -8,7 +8,7 @@ from pathlib import Path
 from sertbench import pretrained
 from sertbench.errors import ConfigError
 from sertbench.feature_spec import Features
-from sertbench.pretrained_spec import Pretrained
+from sertbench.pretrained_spec import Pretrained, refuse_unknown_user
 
 
 def located(features: Features | None, source: str, place: str = "", asked: str | None = None) -> Features | None:
@@ -50,6 +50,7 @@ def located(features: Features | None, source: str, place: str = "", asked: str 
 
 def resolved(features: Pretrained, place: str) -> Pretrained:
     """The features by whatever checkpoint lies at a place."""
+    refuse_unknown_user(place)
     return pretrained.resolve(replace(features, checkpoint=place), getattr(features, "device", "cpu"))
 
 

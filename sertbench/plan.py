@@ -36,7 +36,7 @@ from sertbench.board_files import CROSS
 from sertbench.compute import Compute
 from sertbench.config import RunConfig
 from sertbench.corpus import Corpus, LabelSet, Manifest
-from sertbench.errors import ConfigError, ProtocolError, few, unknown
+from sertbench.errors import ConfigError, PluginError, ProtocolError, few, unknown
 from sertbench.exposure import NO_CHECKPOINT, Exposure
 from sertbench.identity import model_code_sha256
 from sertbench.model import Choice, Recipe
@@ -46,6 +46,7 @@ from sertbench.progress import Display
 from sertbench.protocols import Protocol, Split
 from sertbench.resources import workers_that_fit
 from sertbench.stopwatch import lap
+from sertbench.testing_recipes import valid_recipe
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ def make(config: RunConfig, display: Display) -> Plan:
 
 
 def refuse_unready(config: RunConfig, model: LoadedModel) -> None:
-    """Whatever can be wrong with a model's options is said before a corpus is read."""
+    """Whatever can be wrong with a model's recipe and options is said before a corpus is read."""
+    valid_recipe(model.cls)
     if config.trials:
         search_space.published(model.cls)
     recipe, _ = model.cls.recipe.with_choice(base(config, model))
@@ -223,8 +225,12 @@ def near_copies(manifest: Manifest, channel: str, cache: Path, display: Display)
 
 def find_protocol(corpus: Corpus, corpus_name: str, name: str | None) -> Protocol:
     """The protocol called `name`, or the corpus's default one."""
-    by_name = {p.name: p for p in corpus.protocols}
+    by_name = {p.name: p for p in corpus.protocols or ()}
     if name is None:
+        if not corpus.protocols:
+            raise PluginError(
+                f"{corpus_name} has no protocol: give its adapter at least one, e.g. GroupFolds by speaker"
+            )
         return corpus.protocols[0]
     if name not in by_name:
         raise ConfigError(f"{corpus_name}: {unknown('protocol', name, by_name)}")

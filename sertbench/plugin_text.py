@@ -13,6 +13,7 @@ from typing import Any
 from sertbench import feature_spec
 
 UNREADABLE = "cannot be read"
+UNPARSED = (OSError, SyntaxError, ValueError, RecursionError, MemoryError)  # the last two: nested without end
 # CPython 3.11 counts the depth of a tree once for all threads, and stumbles over two at once. Ours take turns; where a
 # library parses in a thread of its own (torch does, while it is imported) we try again.
 _parsing = threading.Lock()
@@ -51,7 +52,7 @@ def facts(path: Path, bases: tuple[str, ...], class_name: str = "") -> dict[str,
     """
     try:
         tree = parse(path.read_bytes(), path.name)
-    except (OSError, SyntaxError, ValueError) as error:
+    except UNPARSED as error:
         return {"summary": f"{UNREADABLE}: {error}"}
     derived = set(bases)
     plugin = None
@@ -148,7 +149,7 @@ def _imported_files(file: Path) -> set[Path]:
     """The files of the author's own that a file imports, as far as its import statements tell."""
     try:
         statements = _import_statements(file.read_bytes())
-    except (OSError, SyntaxError, ValueError):
+    except UNPARSED:
         return set()
     found: set[Path] = set()
     for node in statements:

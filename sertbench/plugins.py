@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from sertbench import plugin_import, plugin_text
-from sertbench.errors import PluginError, unknown
+from sertbench.errors import UNKNOWN_USER, PluginError, SertbenchError, unknown
 
 if TYPE_CHECKING:
     from sertbench.corpus import Corpus
@@ -156,8 +156,11 @@ def _corpus(source: Source) -> LoadedCorpus:
     cls = _load(source)
     try:
         corpus = cls()
-    except TypeError as error:
-        raise PluginError(f"{_place(source)}: {cls.__name__}() fails: {error}. It must need no arguments.") from error
+    except SertbenchError:
+        raise
+    except plugin_import.RAISES as error:
+        blamed = plugin_import.blame(source.path, _place(source), error)
+        raise PluginError(f"{cls.__name__}() fails: {blamed}. It must need no arguments") from error
     return LoadedCorpus(source.spec, source.name, corpus, source.origin)
 
 
@@ -184,6 +187,9 @@ def _installed(kind: Kind) -> list[Source]:
     found = []
     for entry in _entry_points(f"sertbench.{kind}", tuple(sys.path)):
         origin = f"package {entry.dist.name} {entry.dist.version}" if entry.dist else "an installed package"
+        if entry.pattern.match(entry.value) is None:  # not package.module:Class: told when it is asked for
+            found.append(Source(entry.name, kind, entry.name, origin, entry.value, None))
+            continue
         path = plugin_text.locate(entry.module)
         found.append(Source(entry.name, kind, entry.name, origin, entry.module, path, entry.attr or ""))
     return found
@@ -208,7 +214,14 @@ def _by_path(kind: Kind, place: str, class_name: str) -> Source:
 
     The content of the author's own files that it imports counts too: whatever is edited, it is another module.
     """
-    path = Path(place).expanduser().resolve()
+    try:
+        path = Path(place).expanduser()
+    except RuntimeError:
+        raise PluginError(f"{_WORD[kind]} file {place} cannot be read: {UNKNOWN_USER}") from None
+    try:
+        path = path.resolve()
+    except (RuntimeError, OSError) as error:  # links in a circle
+        raise PluginError(f"{_WORD[kind]} file {place} cannot be read: {error}") from None
     if path.suffix != ".py":
         word = _WORD[kind]
         raise PluginError(f"{place} is not a Python file: a {word} is given by its name or as path/to/file.py[:Class]")

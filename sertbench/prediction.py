@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from sertbench import audio, estimator_state
 from sertbench.compute import Compute
 from sertbench.corpus import Utterance
-from sertbench.corpus_files import audio_files
+from sertbench.corpus_files import audio_files, expanded
 from sertbench.errors import AudioError, ConfigError
 from sertbench.feature_cache import open_store
 from sertbench.feature_spec import SAMPLE_RATE
@@ -75,7 +75,7 @@ def collected(inputs: Sequence[str], stdin: Any, recording: np.ndarray | None) -
     with tempfile.TemporaryDirectory(prefix="sertbench-") as place:
         found: list[tuple[str, Path]] = []
         for argument in inputs:
-            path = Path(argument).expanduser()
+            path = expanded(argument, "FILE")
             if argument == "-":
                 path = Path(place) / "stdin"
                 path.write_bytes(stdin.read())

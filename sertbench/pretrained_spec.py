@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from sertbench.errors import ConfigError
+from sertbench.errors import UNKNOWN_USER, ConfigError
 
 FRAME = 320  # samples between two frames of every supported encoder: 50 per second
 LAYERS = re.compile(r"all|last|\d+|\d+-\d+")
@@ -115,7 +116,23 @@ def waveform(checkpoint: str) -> WaveformSpec:
 
 
 def parse(text: str) -> Pretrained | None:
-    """What `--features ssl:…` or `waveform:…` asks for; None for other features."""
+    """What `--features ssl:…` or `waveform:…` asks for; None for other features. ConfigError for what cannot be."""
+    found = _parsed(text)
+    if found is not None:
+        refuse_unknown_user(found.checkpoint)
+    return found
+
+
+def refuse_unknown_user(checkpoint: str) -> None:
+    """ConfigError for a checkpoint's folder that begins with a user whom nobody knows."""
+    try:
+        Path(checkpoint).expanduser()
+    except RuntimeError:
+        raise ConfigError(f"checkpoint {checkpoint} cannot be read: {UNKNOWN_USER}") from None
+
+
+def _parsed(text: str) -> Pretrained | None:
+    """As `parse`, whatever the checkpoint is."""
     word, _, rest = text.partition(":")
     if word == "waveform":
         if not rest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -87,7 +88,7 @@ def cache_limit() -> int:
         limit = -1.0
     if not limit >= 0:
         raise ConfigError(f"SERTBENCH_CACHE_LIMIT={text} is not accepted: expected gigabytes, such as 50")
-    return int(limit * 1e9)
+    return int(min(limit * 1e9, sys.maxsize))  # inf: never removed
 
 
 def trim_cache(cache: Path, limit: int) -> list[Path]:

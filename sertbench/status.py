@@ -71,7 +71,15 @@ def short(spec: str) -> str:
 def absolute(spec: str) -> str:
     """A plug-in that is given as a file, from any folder."""
     path, dot_py, cls = spec.partition(".py")
-    return f"{Path(path + dot_py).expanduser().absolute()}{cls}" if dot_py else spec
+    return f"{at_home(path + dot_py).absolute()}{cls}" if dot_py else spec
+
+
+def at_home(path: str) -> Path:
+    """A path with ~ as the home folder; as it is where nobody knows the user: that is told where it is read."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def absolute_features(text: str) -> str:
@@ -90,7 +98,7 @@ def settled(config: RunConfig) -> RunConfig:
         config,
         model=absolute(config.model),
         dataset=absolute(config.dataset),
-        data=str(Path(config.data).expanduser().absolute()) if config.data else None,
+        data=str(at_home(config.data).absolute()) if config.data else None,
         accept_missing=str(Path(config.accept_missing).absolute()) if config.accept_missing else None,
         features=absolute_features(config.features) if config.features else None,
     )

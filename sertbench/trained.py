@@ -155,7 +155,8 @@ def _from_run(
         raise BundleError(
             f"the fits of {folder} are not at hand: there is no folder {place}. A published bundle holds predictions, "
             f"not weights. To train them, {anew}, with --data where the corpus lies elsewhere; then name the folder "
-            "that it says"
+            "that it says. If it says that everything is done already, delete the run.json of that folder and type it "
+            "again"
         )
     members = []
     for name in [fold] if fold is not None else frozen:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
+import subprocess
 import sys
 import time
 import weakref
+from pathlib import Path
 
 import pytest
+from rich.table import Table
 
 from sertbench.cli import main
 from sertbench.commands import console
@@ -114,3 +118,47 @@ def test_a_text_that_the_terminal_cannot_write_is_no_traceback(monkeypatch, enco
     monkeypatch.setattr(listing, "execute", execute)
     assert main(["list"]) == 0
     assert written.getvalue().decode(encoding, errors).strip() == said
+
+
+def typed(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What a shell makes of a command line; $SB is sertbench."""
+    start = f"{sys.executable} -c 'import sys; from sertbench.cli import main; sys.exit(main())'"
+    values = {**os.environ, **environment, "SB": start}
+    return subprocess.run(["bash", "-c", command], env=values, capture_output=True, text=True, check=False)
+
+
+def test_a_command_whose_reader_goes_away_has_not_succeeded():
+    """`run | head -1` gave up with status 0."""
+    done = typed("eval $SB list claims | :; echo ${PIPESTATUS[0]}")
+    assert (done.stdout, done.stderr) == ("141\n", "")
+
+
+def test_output_that_is_closed_is_no_reason_to_fail():
+    assert typed("eval $SB list claims >&- 2>&-").returncode == 0
+    done = typed("cd $PLACE; eval $SB leaderboard --format markdown >&-", PLACE=str(Path(__file__).parents[1]))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_looks_like_markup_is_shown_as_it_is(capsys):
+    """A closing tag in a plug-in's texts ended `sertbench list` in a traceback, others were swallowed."""
+    screen = console()
+    made = Table("name [/x]")
+    made.add_row("ML[/P] :warning: [red]")
+    screen.print(made)
+    screen.print("run [1] of a[/b].py")
+    shown = capsys.readouterr().out
+    assert "name [/x]" in shown
+    assert "ML[/P] :warning: [red]" in shown
+    assert "run [1] of a[/b].py" in shown
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "/"])
+@pytest.mark.parametrize(
+    "command",
+    [["leaderboard", "--format", "latex", "--out"], ["audit", "demo", "--json"], ["profile", "cnn", "--json"]],
+)
+def test_a_folder_is_no_file_to_write(capsys, command, name):
+    with pytest.raises(SystemExit) as ended:
+        main([*command, name])
+    assert ended.value.code == 2
+    assert f"{name!r} is not the name of a file to write" in capsys.readouterr().err

@@ -11,13 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sertbench import config
+from sertbench import claim_file, config, needed_checkpoint, pretrained_spec, status
 from sertbench.config import RunConfig
-from sertbench.errors import ConfigError
+from sertbench.errors import ConfigError, SertbenchError
 
 BARE = RunConfig(model="glam", dataset="demo")
 
-text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)  # TOML is UTF-8, which has no lone surrogates
+text = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1
+)  # TOML is UTF-8, which has no lone surrogates
 maybe = st.none() | text
 configs = st.builds(
     RunConfig,
@@ -92,6 +94,10 @@ def test_an_option_of_the_file_that_does_not_exist_is_met_with_the_nearest_one(t
         ({"trials": -1}, "trials = -1 is not accepted: expected a whole number of at least 0"),
         ({"seeds": 0}, "seeds = 0 is not accepted: expected a whole number of at least 1"),
         ({"workers": 0}, "workers = 0 is not accepted: expected a whole number of at least 1"),
+        ({"seeds": 10**9}, "seeds = 1000000000 is not accepted: expected a whole number of at most 1000000"),
+        ({"accept_missing": ""}, "accept_missing is empty: give it a value, or leave --accept-missing out"),
+        ({"runs": ""}, "runs is empty: give it a value, or leave --runs out"),
+        ({"model": "a\0.py"}, "model = 'a\\x00.py' is not accepted: no name on a disk has a null character"),
         (
             {"data": "/old/gef\udcfchl"},
             "data = '/old/gef\\udcfchl' is not accepted: its bytes are no UTF-8 (1 of them). Files of a run and boards "
@@ -117,6 +123,36 @@ def test_a_file_that_is_not_toml_is_refused_with_its_name_and_line(toml):
 
     with pytest.raises(ConfigError, match=r"run\.toml is not TOML.*line 1"):
         config.load(path, {})
+
+
+@pytest.mark.parametrize("value", ["[" * 5000, "9" * 5000])
+def test_a_value_that_python_cannot_read_is_no_toml(toml, value):
+    with pytest.raises(ConfigError, match="is not TOML"):
+        config.load(toml(f"epochs = {value}"), {})
+
+
+def test_a_file_that_an_editor_began_with_a_byte_order_mark_is_read(toml):
+    assert config.load(toml("\ufeffmodel = 'glam'\ndataset = 'emodb'\n"), {}).model == "glam"
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda path: pretrained_spec.parse(f"ssl:{path}"),
+        lambda path: needed_checkpoint.resolved(pretrained_spec.SslSpec("x"), path),
+        claim_file.load,
+    ],
+)
+def test_a_home_folder_of_nobody_is_told(read):
+    with pytest.raises(SertbenchError, match="a user that this machine does not know"):
+        read("~nobody-at-all/x.toml")
+
+
+def test_the_state_of_a_run_in_a_home_folder_of_nobody_can_be_kept(tmp_path):
+    """In a grid it is kept that this run failed, and the others go on."""
+    failed = replace(BARE, model="~nobody-at-all/x.py", data="~nobody-at-all/x", runs=str(tmp_path))
+    status.fail(failed, ConfigError("no"))
+    assert status.has_failed(failed)
 
 
 def test_a_file_that_is_not_text_is_refused(tmp_path):

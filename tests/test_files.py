@@ -129,6 +129,9 @@ def test_the_cache_loses_what_was_used_longest_ago_and_nothing_of_today(tmp_path
 def test_a_limit_of_the_cache_that_is_no_number_is_said_in_words(monkeypatch):
     monkeypatch.setenv("SERTBENCH_CACHE_LIMIT", "50")
     assert resources.cache_limit() == 50_000_000_000
+    for endless in ("inf", "1e400"):
+        monkeypatch.setenv("SERTBENCH_CACHE_LIMIT", endless)
+        assert resources.cache_limit() > 10**15
     for wrong in ("much", "-1", "nan"):
         monkeypatch.setenv("SERTBENCH_CACHE_LIMIT", wrong)
         with pytest.raises(ConfigError, match="expected gigabytes"):

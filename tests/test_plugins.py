@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from sertbench import plugin_text, plugins
+from sertbench import plan, plugin_text, plugins
+from sertbench.config import RunConfig
 from sertbench.errors import PluginError
 from sertbench.model import NeuralModel
 
@@ -175,8 +176,26 @@ def test_private_bases_and_imported_classes_are_not_candidates(tmp_path):
             corpus() + "\n    def __init__(self, root):\n        self.root = root\n",
             r"Mine\(\) fails: .*missing 1 required positional argument: 'root'\. It must need no arguments",
         ),
+        (
+            corpus() + "\n    def __init__(self):\n        raise ValueError('no')\n",
+            r"Mine\(\) fails: .*mine\.py, line 12: ValueError: no\. It must need no arguments",
+        ),
+        ("x = " + "-" * 100_000 + "1", "cannot be loaded: .*mine.py.*: (Memory|Recursion|Syntax)Error"),
     ],
-    ids=["two", "none", "syntax", "module", "name", "error", "exit", "exit without words", "abstract", "constructor"],
+    ids=[
+        "two",
+        "none",
+        "syntax",
+        "module",
+        "name",
+        "error",
+        "exit",
+        "exit-without-words",
+        "abstract",
+        "constructor",
+        "failing",
+        "nested",
+    ],
 )
 def test_a_broken_file_is_one_sentence_with_its_place(tmp_path, text, message):
     path = write(tmp_path / "mine.py", text)
@@ -276,6 +295,8 @@ def test_a_module_that_failed_halfway_is_run_again(tmp_path):
         ("{folder}/nope.py", r"dataset file .*/nope\.py cannot be read: No such file or directory"),
         ("{folder}/mine.txt", r"mine\.txt is not a Python file: a dataset is given by its name or as path/to/file\.py"),
         ("{folder}", r"is not a Python file"),
+        ("~nobody-at-all/x.py", r"dataset file ~nobody-at-all/x.py cannot be read: it begins with a user that this"),
+        ("{folder}/circle.py", r"dataset file .*circle.py cannot be read: .*(loop|symbolic links)"),
         ("{folder}/mine.py:Yours", r"mine\.py has no class 'Yours' that subclasses sertbench\.corpus\.Corpus"),
         ("{folder}/mine.py:Path", r"mine\.py has no class 'Path' that subclasses sertbench\.corpus\.Corpus"),
     ],
@@ -283,6 +304,7 @@ def test_a_module_that_failed_halfway_is_run_again(tmp_path):
 def test_a_spec_that_leads_nowhere_says_what_is_accepted(tmp_path, spec, message):
     write(tmp_path / "mine.py", "from pathlib import Path\n" + corpus())
     write(tmp_path / "mine.txt", corpus())
+    (tmp_path / "circle.py").symlink_to("circle.py")
 
     with pytest.raises(PluginError, match=message):
         plugins.load_corpus(spec.format(folder=tmp_path))
@@ -346,6 +368,17 @@ def test_an_entry_point_to_nothing_is_still_listed_and_says_so_when_loaded(tmp_p
     assert plugins.sources("datasets")["acme_three"].summary == ""
     with pytest.raises(PluginError, match=r"package acme_three 1 \(acme_three\.gone\): ModuleNotFoundError: No module"):
         plugins.load_corpus("acme_three")
+
+
+@pytest.mark.parametrize("value", [":Mine", "", "acme_odd.:Mine", "acme odd"])
+def test_an_entry_point_that_names_no_module_hides_nothing(tmp_path, monkeypatch, value):
+    """One such package ended every command in a traceback."""
+    install(tmp_path, "acme_odd", "1", f"[sertbench.datasets]\nacme_odd = {value}\n", {"acme_odd.py": corpus()})
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert {"acme_odd", "emodb"} <= set(plugins.sources("datasets"))
+    with pytest.raises(PluginError, match=r"dataset 'acme_odd' cannot be loaded: package acme_odd 1 \("):
+        plugins.load_corpus("acme_odd")
 
 
 def test_a_name_claimed_by_two_packages_names_both(tmp_path, monkeypatch):
@@ -466,3 +499,33 @@ def test_the_built_ins_are_the_files_and_each_says_what_it_is(kind):
 
     assert set(found) == {path.stem for path in (CHECKOUT / kind).glob("[!_]*.py")}
     assert [name for name, s in found.items() if not s.summary] == []
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ("", r"Mine\.recipe is None: set `recipe = Recipe\("),
+        ("recipe = Recipe", r"Mine\.recipe is <class .*>: set"),
+        ("recipe = Recipe(features='log_mel')", r"Mine\.recipe: features = 'log_mel': make one with"),
+        ("recipe = Recipe(window='3', hop='1')", r"Mine\.recipe: window = '3': must be"),
+    ],
+)
+@pytest.mark.parametrize("trials", [0, 1])
+def test_a_model_whose_recipe_is_none_is_told_before_a_corpus_is_read(tmp_path, recipe, said, trials):
+    """A model without a recipe ended `run` in a traceback; `check` told what is missing."""
+    path = write(tmp_path / "mine.py", MODEL.replace("recipe = Recipe()", recipe))
+    asked = RunConfig(model=str(path), dataset="demo", trials=trials)
+
+    with pytest.raises(PluginError, match=said):
+        plan.refuse_unready(asked, plugins.load_model(str(path)))
+
+
+@pytest.mark.parametrize("missing", ["()", "None"])
+def test_a_corpus_without_label_sets_or_protocols_is_told_so(tmp_path, missing):
+    text = corpus() + f"\n    label_sets = {missing}\n    protocols = {missing}\n"
+    mine = plugins.load_corpus(str(write(tmp_path / "mine.py", text))).corpus
+
+    with pytest.raises(PluginError, match=r"Mine\.label_sets is empty"):
+        mine.label_set(None)
+    with pytest.raises(PluginError, match="mine has no protocol"):
+        plan.find_protocol(mine, "mine", None)

@@ -284,6 +284,8 @@ def test_a_damaged_or_missing_fit_is_a_sentence(copied: Path, capsys: pytest.Cap
     (copied / "fits").rename(copied / "elsewhere")
     said = refused(["predict", str(folder), "data"], capsys)  # as with a published bundle: nothing of it is to go
     assert f"To train them, `sertbench run --config {folder / 'config.toml'}`, with --data" in said
+    # A run that is finished does not train again of itself: the advice led in a circle.
+    assert "everything is done already, delete the run.json of that folder" in said
     assert "Delete" not in said
 
 

@@ -17,10 +17,11 @@ from types import ModuleType
 import pandas as pd
 import pytest
 
-from sertbench import board_files, board_rows, leaderboard
+from sertbench import benchmark, board_files, board_rows, leaderboard
 from sertbench import grid as grids
 from sertbench.cli import main
 from sertbench.config import RunConfig
+from sertbench.errors import ConfigError
 
 HERE = Path(__file__).parent
 
@@ -104,6 +105,54 @@ def test_a_grid_in_a_file_and_its_dry_run(place, capsys):
     for name in ("tones-plain-seeds1", "tones-plain-seeds2", "tones-tuned-seeds1", "tones-tuned-seeds2"):
         assert f"{name}: plan" in out
     assert not (place / "runs").exists()
+
+
+def test_flags_go_before_the_lists_of_a_file(tmp_path):
+    """`--model` was called a contradiction to `--models`, which nobody had typed."""
+    file = tmp_path / "grid.toml"
+    file.write_text('models = ["cnn", "lstm"]\ndatasets = ["emodb", "ravdess"]\n[data]\nemodb = "/e"\nravdess = "/r"\n')
+    asked = [(c.model, c.dataset, c.data) for c in grids.expand(file, {"model": "glam", "dataset": "ravdess"})]
+    assert asked == [("glam", "ravdess", "/r")]
+    asked = [(c.model, c.dataset, c.data) for c in grids.expand(file, {"models": "glam,svm", "datasets": "emodb"})]
+    assert asked == [("glam", "emodb", "/e"), ("svm", "emodb", "/e")]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('model = "cnn"\nmodels = ["glam"]\ndataset = "demo"', "grid.toml: model and models together"),
+        ('model = "cnn"\ndataset = "emodb"\n[data]\nemobd = "/e"', r"\[data\]: .*'emobd'. Did you mean 'emodb'"),
+        ('model = "cnn"\ndataset = "demo"\nworkers = [1, 2]', r"workers = \[1, 2\] is not accepted: one executor"),
+    ],
+)
+def test_what_a_file_says_in_vain_is_refused(tmp_path, content, said):
+    file = tmp_path / "grid.toml"
+    file.write_text(content)
+    with pytest.raises(ConfigError, match=said):
+        grids.expand(file, {})
+
+
+def test_a_corpus_that_may_not_be_read_stops_no_other_run_of_its_grid(place, monkeypatch, capsys):
+    real = benchmark.prepare
+
+    def prepare(config, display, *, dry):
+        if config.model == "tuned.py":
+            raise PermissionError(13, "Permission denied", "data")
+        return real(config, display, dry=dry)
+
+    monkeypatch.setattr(benchmark, "prepare", prepare)
+    assert grid() == 1
+    out = capsys.readouterr().out
+    assert "tones-plain: row" in out
+    assert "failed: tones-tuned: [Errno 13] Permission denied: 'data'" in out
+
+
+def test_a_cache_limit_that_is_none_is_told_before_anything_is_run(place, monkeypatch, capsys):
+    """It was told when all was done, with status 2 and without the table."""
+    monkeypatch.setenv("SERTBENCH_CACHE_LIMIT", "much")
+    assert main(["run", "--model", "plain.py", "--dataset", "tones.py", "--data", "data", *FAST]) == 2
+    assert "SERTBENCH_CACHE_LIMIT=much is not accepted" in capsys.readouterr().err
+    assert not list(place.glob("runs/fits/*"))
 
 
 def test_runs_of_a_grid_of_features_have_names_of_their_own():

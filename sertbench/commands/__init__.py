@@ -15,15 +15,16 @@ if TYPE_CHECKING:
 
 
 def console() -> Console:
-    """Where commands print. Not a terminal: wide enough for any table, and without colours.
-
-    Text stands as it is: a speaker or a checkpoint may be called [f01] or :x:, which rich would take for a style or an
-    emoji.
-    """
+    """Where commands print, what they are given. Not a terminal: wide enough for any table, and without colours."""
     from rich.console import Console
 
-    screen = Console(markup=False, emoji=False)
-    return screen if screen.is_terminal else Console(width=160, color_system=None, markup=False, emoji=False)
+    class Screen(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # noqa: PLE0704 - rich, which calls this where it has caught it, would end the program
+
+    # Names of files and plug-ins may look like markup or emoji.
+    screen = Screen(markup=False, emoji=False)
+    return screen if screen.is_terminal else Screen(width=160, color_system=None, markup=False, emoji=False)
 
 
 def add_runs(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +37,14 @@ def add_leaderboards(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--leaderboards", type=Path, default=Path("leaderboards"), help="folder of the CSVs (default: leaderboards)"
     )
+
+
+def file_name(text: str) -> Path:
+    """The path of a file to be written, or argparse's error for one that cannot be a file's: nothing, a folder's."""
+    path = Path(text)
+    if path.name in ("", "..") or path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a file to write")
+    return path
 
 
 def whole_number(text: str) -> int:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sertbench.commands import console
+from sertbench.commands import console, file_name
 from sertbench.errors import counted
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--data", type=Path, metavar="PATH", help="its folder or table (default: $SERTBENCH_DATA/<name>)"
     )
     parser.add_argument("--labels", metavar="NAME", help="label set to count (default: the corpus's first)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the whole report, with every file named")
+    parser.add_argument(
+        "--json", type=file_name, metavar="FILE", help="also write the whole report, with every file named"
+    )
     parser.add_argument(
         "--accept-missing",
         type=Path,

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sertbench.commands import file_name
 from sertbench.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, metavar="PATH", help="its data: adds counts and durations as measured")
     parser.add_argument("--labels", help="label set to measure (default: the corpus's first)")
     parser.add_argument("--format", choices=FORMATS, default="markdown", help="default: markdown")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write there instead of to the screen")
+    parser.add_argument("--out", type=file_name, metavar="FILE", help="write there instead of to the screen")
 
 
 def execute(options: argparse.Namespace) -> int:

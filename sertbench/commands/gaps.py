@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sertbench.commands import add_runs, console
+from sertbench.commands import add_runs, console, file_name
 
 if TYPE_CHECKING:
     from sertbench.gaps import Gap
@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Which run."""
     parser.add_argument("run", metavar="RUN", help="a bundle's folder or name, its row id, or a model")
     parser.add_argument("--data", metavar="PATH", help="where the corpus lies now (default: where the run read it)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything there as JSON")
+    parser.add_argument("--json", type=file_name, metavar="FILE", help="also write everything there as JSON")
     add_runs(parser)
 
 

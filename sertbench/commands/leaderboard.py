@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
-from sertbench.commands import add_leaderboards, add_runs, console
+from sertbench.commands import add_leaderboards, add_runs, console, file_name
 from sertbench.errors import ConfigError
 
 HELP = "rebuild every leaderboard from its bundles, check it, or export it for a paper"
@@ -25,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--check", action="store_true", help="write nothing; exit 1 where a CSV is not what bundles give")
     what.add_argument("--format", choices=("markdown", "latex"), help="write nothing; print the tables for a paper")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="with --format: write there instead of printing")
+    parser.add_argument("--out", type=file_name, metavar="FILE", help="with --format: write there instead of printing")
 
 
 def execute(options: argparse.Namespace) -> int:

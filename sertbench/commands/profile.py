@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sertbench.commands import console, whole_number
+from sertbench.commands import console, file_name, whole_number
 from sertbench.errors import ConfigError, counted
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=whole_number, metavar="N", help="items of a training step (default: recipe's)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument("--precision", default="auto", help="auto, fp32 or bf16 (default: auto)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to a file")
+    parser.add_argument("--json", type=file_name, metavar="FILE", help="also write the figures to a file")
 
 
 def execute(options: argparse.Namespace) -> int:
