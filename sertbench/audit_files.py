@@ -8,7 +8,6 @@ wait for each other, and two of them take longer than one.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -23,6 +22,7 @@ import numpy.typing as npt
 from sertbench import audio
 from sertbench.courses import Course, course
 from sertbench.errors import AudioError
+from sertbench.machine import cores
 
 # Peak (full scale is 1) of a silent file: -60 dB. The quietest published clip, of RAVDESS, has 4.5e-3.
 SILENT = 1e-3
@@ -125,7 +125,7 @@ def _shared(one: Callable[[Path], Heard], paths: Sequence[Path]) -> Iterator[Hea
     """`one` of each path, in order, in processes; what a process that died leaves undone is done here."""
     done = 0
     pool = ProcessPoolExecutor(
-        len(os.sched_getaffinity(0)),
+        cores(),
         mp_context=multiprocessing.get_context("spawn"),
         initializer=signal.signal,
         initargs=(signal.SIGINT, signal.SIG_IGN),  # Ctrl-C is for the process that asked

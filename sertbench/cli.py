@@ -181,7 +181,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("sertbench: stopped. Finished fits are kept: the same command goes on from there.", file=sys.stderr)
         return 128 + signal_of(stop)
     return status
-
-
-if __name__ == "__main__":
-    sys.exit(main())

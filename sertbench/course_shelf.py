@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from sertbench import audio, files
 from sertbench.courses import BANDS, VERSION, Course, course
+from sertbench.machine import cores
 
 
 class Shelf:
@@ -84,7 +84,7 @@ def courses_of(
     `audio_sha256[i]` is the hash of the audio at `paths[i]`. `on_progress` is told the number of files done so far.
     Raises AudioError for a file that cannot be used and StorageError for a cache that cannot be written.
     """
-    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="courses")
+    pool = ThreadPoolExecutor(cores(), thread_name_prefix="courses")
     with Shelf(cache) as shelf:
         known = shelf.known(frozenset(audio_sha256))
         missing = {sha: path for sha, path in zip(audio_sha256, paths, strict=True) if sha not in known}

@@ -26,7 +26,6 @@ than half a second of sound. Copies that were time-stretched, pitch-shifted, fil
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache as memoise
@@ -41,6 +40,7 @@ from sertbench import audio
 from sertbench.courses import Course
 from sertbench.feature_spec import SAMPLE_RATE
 from sertbench.likely_copies import likely_copies
+from sertbench.machine import cores
 from sertbench.pieces import MIN_OVERLAP
 
 Array = npt.NDArray[np.float32]
@@ -104,7 +104,7 @@ def near_duplicates(
         return i, j, _best_agreement(print_of(i), print_of(j), round(later * SAMPLE_RATE / HOP))
 
     pairs = likely_copies(courses, seconds)
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="fingerprints") as pool:
+    with ThreadPoolExecutor(cores(), thread_name_prefix="fingerprints") as pool:
         return [pair for pair in pool.map(confirmed, pairs) if pair[2] >= AGREEMENT]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from sertbench import audio
 from sertbench.feature_spec import FeatureSpec, WaveformSpec
 from sertbench.features import extract
+from sertbench.machine import cores
 from sertbench.torch_settings import restore_defaults
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ def in_order(compute: Callable[[T], Extracted], of: Sequence[T]) -> Generator[Ex
     utterance's values do not depend on the number of cores: a sum depends on how many threads share it, torch's as well
     as NumPy's. Both numbers of threads are restored at the end.
     """
-    workers, threads = len(os.sched_getaffinity(0)), torch.get_num_threads()
+    workers, threads = cores(), torch.get_num_threads()
     ahead: deque[Future[Extracted]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="features")
     torch.set_num_threads(1)

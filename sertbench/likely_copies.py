@@ -11,7 +11,6 @@ be. The mean level of a band differed by 0.46 dB at most, beside those of the ot
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from sertbench import pieces
 from sertbench.courses import BANDS, STEP, UNITS, Course
+from sertbench.machine import cores
 from sertbench.pieces import Array, Ints
 
 ROUGHLY = 0.75
@@ -33,7 +33,7 @@ _TABLE = 1 << 19  #    steps compared together: no table grows with the corpus, 
 
 def likely_copies(courses: Sequence[Course], seconds: Sequence[float]) -> list[tuple[int, int, float]]:
     """Pairs i < j, ascending, of clips that may be copies, and the seconds by which j's start lies after i's."""
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="copies") as pool:
+    with ThreadPoolExecutor(cores(), thread_name_prefix="copies") as pool:
         i, j, shift = pieces.candidates(courses, np.asarray(seconds, dtype=np.float64), pool)
         if not len(i):
             return []

@@ -72,8 +72,18 @@ def groups(membership: Path, root: Path) -> tuple[Group, ...]:
 
 def size_of(name: str) -> int:
     """A line of /proc/meminfo, in bytes; 0 if it has none of that name."""
+    if not MEMINFO.exists():
+        return elsewhere()[name]
     with MEMINFO.open() as file:
         return next((int(line.split()[1]) << 10 for line in file if line.startswith(f"{name}:")), 0)
+
+
+def elsewhere() -> dict[str, int]:
+    """What /proc/meminfo would say where there is none."""
+    import psutil
+
+    here = psutil.virtual_memory()
+    return {"MemTotal": here.total, "MemAvailable": here.available, "SwapTotal": psutil.swap_memory().total}
 
 
 def available() -> int:
@@ -93,7 +103,15 @@ def total() -> int:
 
 
 def held(pid: int | None = None) -> int:
-    """Bytes that a process has for itself alone, without files that it reads; 0 if there is no such process."""
+    """Bytes that a process has for itself alone, without files that it reads; 0 if there is no such process.
+
+    Where there is no /proc, with such files.
+    """
+    if not MEMINFO.exists():
+        import psutil
+
+        with suppress(psutil.Error):
+            return int(psutil.Process(pid).memory_info().rss)
     with suppress(OSError), Path(f"/proc/{pid or os.getpid()}/status").open() as file:
         for line in file:
             if line.startswith("RssAnon:"):

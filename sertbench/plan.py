@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -39,6 +38,7 @@ from sertbench.corpus import Corpus, LabelSet, Manifest
 from sertbench.errors import ConfigError, PluginError, ProtocolError, few, unknown
 from sertbench.exposure import NO_CHECKPOINT, Exposure
 from sertbench.identity import model_code_sha256
+from sertbench.machine import cores
 from sertbench.model import Choice, Recipe
 from sertbench.plugins import LoadedModel
 from sertbench.pretrained_spec import Pretrained, WaveformSpec
@@ -164,7 +164,7 @@ def assemble(
     if excluded:
         identity["excluded"] = exclusions.sha256(excluded)
     row_id = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:10]
-    at_once = torch.cuda.device_count() if compute.device == "cuda" else workers_that_fit(len(os.sched_getaffinity(0)))
+    at_once = torch.cuda.device_count() if compute.device == "cuda" else workers_that_fit(cores())
     workers = config.workers or at_once
     folder = bundles / f"{name}-{model.name}-{protocol.name}-{row_id}"
     return Plan(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from sertbench.class_coverage import sparse
 from sertbench.cost import Cost
 from sertbench.errors import counted, few
 from sertbench.feature_spec import SAMPLE_RATE, SslSpec, UtteranceSpec
+from sertbench.machine import cores
 from sertbench.memory import gigabytes
 from sertbench.model import Estimator
 from sertbench.pace import duration
@@ -97,7 +97,7 @@ def magnitude(plan: Plan, price: Cost) -> str:
     if isinstance(spec, UtteranceSpec):
         missing = utterance_features.missing(spec, manifest.audio_sha256, configs.cache_folder())
         speech = sum(s for sha256, s in zip(manifest.audio_sha256, manifest.seconds, strict=True) if sha256 in missing)
-        seconds += EXTRACTION * speech / len(os.sched_getaffinity(0))
+        seconds += EXTRACTION * speech / cores()
         first = f"; {spec.kind} of {counted(len(missing), 'file')} are computed first" if missing else ""
     elif isinstance(spec, SslSpec):
         first = " beside the extraction"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
@@ -23,6 +22,7 @@ from sertbench.config import RunConfig
 from sertbench.corpus import Corpus, LabelSet, Manifest
 from sertbench.errors import ClaimError
 from sertbench.feature_spec import SAMPLE_RATE
+from sertbench.machine import cores
 from sertbench.plan import Plan, with_checkpoint
 from sertbench.plugins import LoadedModel
 from sertbench.progress import Display
@@ -147,7 +147,7 @@ def ground_of(claim: Claim, chosen: ClaimedCorpus, asked: ReplayConfig, display:
         epochs=asked.epochs, device=asked.device, precision=asked.precision, workers=asked.workers, runs=asked.runs,
         leaderboards=asked.leaderboards,
     )  # fmt: skip
-    workers = asked.workers or (1 if compute.device == "cuda" else len(os.sched_getaffinity(0)))
+    workers = asked.workers or (1 if compute.device == "cuda" else cores())
     manifests = {}
     for subset in choice.pick("subset", asked.subsets, known, chosen.subsets):
         with display.stage(f"reading {name}, {subset}") as advance:

@@ -32,6 +32,7 @@ from sertbench import audio, pretrained
 from sertbench.errors import AudioError
 from sertbench.extraction import Extracted, in_order
 from sertbench.feature_spec import SAMPLE_RATE
+from sertbench.machine import cores
 from sertbench.pretrained_spec import FRAME, SslSpec
 from sertbench.torch_settings import restore_defaults
 from sertbench.utterance_features import keep
@@ -239,7 +240,7 @@ def outlook(
     each = 4 * 2 * spec.hidden * (spec.depth + 1) * len(missing)
     kept_bytes = each if spec.kind == "ssl" else 2 * spec.rows * frames
     rate = pace(spec) if missing else 0.0
-    workers = len(os.sched_getaffinity(0)) if spec.device == "cpu" else 1
+    workers = cores() if spec.device == "cpu" else 1
     total = int(kept_bytes) + 4 * items * spec.rows * T
     return Outlook(len(missing), rate * sum(missing.values()) / workers, total)
 

@@ -102,11 +102,12 @@ def trains_every_parameter(cls: type[NeuralModel]) -> None:
     for _ in range(3):
         step(network, data, optimiser)
         dead = [name for name in dead if (grad := wanted[name].grad) is None or not grad.any()]
-    if dead:
-        raise PluginError(
-            f"no gradient reaches {few(dead)}: use these in forward, or remove them (or set requires_grad to False if "
-            "they are frozen on purpose). A detach(), an argmax or a .data on the way cuts the gradient"
-        )
+        if not dead:
+            return
+    raise PluginError(
+        f"no gradient reaches {few(dead)}: use these in forward, or remove them (or set requires_grad to False if "
+        "they are frozen on purpose). A detach(), an argmax or a .data on the way cuts the gradient"
+    )
 
 
 @as_in_a_fit()

@@ -20,7 +20,7 @@ RUN = "run --model plain.py --dataset tones.py --data data --trials 0 --seeds 2 
 
 def in_namespace(script: str) -> subprocess.CompletedProcess[str]:
     """Run a shell script that may mount; `sertbench` in it is this checkout's."""
-    sertbench = f'sertbench() {{ "{sys.executable}" -P -m sertbench.cli "$@"; }}\n'
+    sertbench = f'sertbench() {{ "{sys.executable}" -P -m sertbench "$@"; }}\n'
     command = ["unshare", "-rm", "sh", "-uc", sertbench + script]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 

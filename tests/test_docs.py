@@ -42,7 +42,7 @@ class Workshop:
         for name in ("models", "datasets"):  # as pyproject.toml maps them
             (package / name).symlink_to(self.here / "checkout" / name)
         commands = {
-            "sertbench": '-m sertbench.cli "$@"',
+            "sertbench": '-m sertbench "$@"',
             "pytest": '-m pytest -p no:cacheprovider "$@"',
             "pip": f'-m pip {OFFLINE} {self.site} "$2"',
             "python": '"$@"',

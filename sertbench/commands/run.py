@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sertbench import config, stopwatch
+from sertbench import config, machine, stopwatch
 from sertbench.commands import console, whole_number
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ def execute(options: argparse.Namespace) -> int:
             display.say("nothing failed: there is nothing to run again")
             return 0
     with stopwatch.running() as watch:
-        watch.seconds["start-up"] = stopwatch.since_start()
+        watch.seconds["start-up"] = machine.age()
         if len(configs) == 1 and not options.only_failed:
             outcome = benchmark.run(configs[0], display, dry=options.dry_run)
             if outcome is not None:
@@ -111,7 +110,7 @@ def show_profile(watch: Stopwatch, display: Display) -> None:
     if not display.timed:
         display.say("no fit was run, so there is no profile", urgent=True)
         return
-    account = run_profile.account(stopwatch.since_start(), watch.seconds, display.timed)
+    account = run_profile.account(machine.age(), watch.seconds, display.timed)
     run_profile.show(account, display)
     for path in run_profile.save(account, display.timed):
         display.say(f"profile: {path}")
@@ -120,7 +119,7 @@ def show_profile(watch: Stopwatch, display: Display) -> None:
 def many_workers(flags: Mapping[str, Any]) -> bool:
     """Whether worker processes will be wanted, as far as the flags tell; one GPU is left to this process."""
     cpu = flags.get("device") == "cpu" or not Path("/proc/driver/nvidia").exists()
-    here, workers = flags.get("executor", "auto"), flags.get("workers") or len(os.sched_getaffinity(0))
+    here, workers = flags.get("executor", "auto"), flags.get("workers") or machine.cores()
     return here == "processes" or (here == "auto" and cpu and workers > 1)
 
 

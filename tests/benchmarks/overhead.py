@@ -53,7 +53,7 @@ def memory(root: int) -> tuple[float, float]:
 
 def run(folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
     """Run until its end, or for `--stop` seconds of training; peaks of memory by phase, in MB, and seconds."""
-    command = [sys.executable, "-m", "sertbench.cli", "run", "--model", arguments.model, "--dataset", arguments.dataset]
+    command = [sys.executable, "-m", "sertbench", "run", "--model", arguments.model, "--dataset", arguments.dataset]
     command += ["--trials", "0", "--seeds", "1", "--workers", str(arguments.workers), "--profile", "--device", "cpu"]
     command += ["--epochs", str(arguments.epochs), "--runs", f"{folder}/runs", "--leaderboards", f"{folder}/boards"]
     command += ["--data", arguments.data] if arguments.data else []

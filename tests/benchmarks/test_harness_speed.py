@@ -18,7 +18,7 @@ FAST = ("--dataset", "demo", "--trials", "0", "--seeds", "1", "--epochs", "1", "
 
 
 def sertbench(*arguments: object) -> None:
-    command = [sys.executable, "-m", "sertbench.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "sertbench", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
