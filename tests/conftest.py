@@ -43,6 +43,7 @@ def own_folders(tmp_path_factory):
         patch.setenv("SERTBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("SERTBENCH_DATA", raising=False)
         patch.setenv("HF_HUB_OFFLINE", "1")  # no test goes to the network
+        patch.setattr(os, "fsync", lambda _: None)  # no test cuts the power
         yield
 
 

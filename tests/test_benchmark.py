@@ -621,7 +621,7 @@ def test_a_published_value_that_cannot_be_drawn_is_told_before_anything_else(
 
 def test_a_full_disk_is_an_error_and_the_run_goes_on_later(place: Path) -> None:
     """A limit on the size of files stands for a full disk: features fit, weights do not."""
-    command = [sys.executable, "-P", "-m", "sertbench.cli", "run", *BASE]
+    command = [sys.executable, "-P", "-m", "sertbench", "run", *BASE]
     assert run("--dry-run") == 0  # the audio index is there
 
     def small_files() -> None:

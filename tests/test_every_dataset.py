@@ -135,16 +135,26 @@ def whole(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def chosen(whole):
-    """What `select` gives for a complete corpus, whose tree is read once."""
-    read: dict[str, list[Utterance]] = {}
+def read(whole):
+    """The utterances of a complete corpus, whose tree is read once."""
+    found: dict[str, list[Utterance]] = {}
+
+    def utterances(name: str) -> list[Utterance]:
+        if name not in found:
+            found[name] = list(adapter(name).utterances(whole(name)))
+        return found[name]
+
+    return utterances
+
+
+@pytest.fixture(scope="module")
+def chosen(whole, read):
+    """What `select` gives for a complete corpus."""
 
     def selected(name: str, label_set: str | None = None, subset: str = "all") -> list[Utterance]:
         corpus = adapter(name)
-        if name not in read:
-            read[name] = list(corpus.utterances(whole(name)))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(corpus, "utterances", lambda _: iter(read[name]))
+            patch.setattr(corpus, "utterances", lambda _: iter(read(name)))
             return select(corpus, name, whole(name), corpus.label_set(label_set), subset)
 
     return selected
@@ -254,9 +264,9 @@ def test_an_empty_folder_and_a_wrong_one_are_refused(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_macos_twins_are_no_utterances(name, whole):
+def test_macos_twins_are_no_utterances(name, whole, read):
     corpus, root = adapter(name), whole(name)
-    before = len(list(corpus.utterances(root)))
+    before = len(read(name))
     folders = list(islice(os.walk(corpus.home(root)), 20))
     twins = [Path(folder, f"._{name}") for folder, _, names in folders for name in sorted(names)[:5]]
     assert twins

@@ -86,7 +86,7 @@ def test_synthetic_corpora_say_so(made: Path) -> None:
 
 
 def test_names_of_a_pareto_chart_lie_on_no_other_and_those_without_room_are_said(tmp_path: Path, made_bundle) -> None:
-    for draw in range(24):  # alike in everything: a crowd of marks
+    for draw in range(12):  # alike in everything: a crowd of marks
         made_bundle(tmp_path / "runs", f"model-{draw:02d}", "one", 0.9, draw)
     arguments = ["--runs", str(tmp_path / "runs"), "--leaderboards", str(tmp_path / "boards")]
     assert main(["leaderboard", *arguments]) == 0
@@ -98,7 +98,7 @@ def test_names_of_a_pareto_chart_lie_on_no_other_and_those_without_room_are_said
         drawn = [text.get_window_extent() for text in axes.texts]
         assert drawn
         assert not [1 for k, one in enumerate(drawn) for other in drawn[:k] if one.overlaps(other)]
-        assert len(drawn) == 24 or "no room for the name of model-" in " ".join(axes.get_xlabel().split())
+        assert len(drawn) == 12 or "no room for the name of model-" in " ".join(axes.get_xlabel().split())
 
 
 def test_a_confusion_matrix_shows_percent_of_the_true_class(made: Path) -> None:

@@ -473,21 +473,16 @@ def test_a_board_that_stays_locked_is_said_in_words(tmp_path, monkeypatch):
 # --- killed, and on other executors
 
 
-def test_a_grid_that_is_killed_at_random_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
-    """A short version of tests/benchmarks/kill_runs.py."""
-    monkeypatch.setenv("SERTBENCH_CACHE", "")
-    assert kills.kill(tmp_path, 1, 1, random.Random(4)) == 0
-
-
 @pytest.mark.slow
 def test_grids_that_are_killed_at_random_end_as_if_they_had_not_been(tmp_path, monkeypatch):
+    """A short version of tests/benchmarks/kill_runs.py."""
     monkeypatch.setenv("SERTBENCH_CACHE", "")
     assert kills.kill(tmp_path, 10, 1, random.Random(5)) == 0
 
 
 def sertbench(place: Path, *more: str) -> subprocess.Popen[str]:
     """The command in a process of its own, as a user starts it."""
-    command = [sys.executable, "-P", "-m", "sertbench.cli", *kills.COMMAND, *more]
+    command = [sys.executable, "-P", "-m", "sertbench", *kills.COMMAND, *more]
     return subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
