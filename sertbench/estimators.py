@@ -59,7 +59,7 @@ def fit_estimator(task: FitTask, cls: type[Estimator], arguments: dict[str, Any]
     lap("batches")
     with threadpool_limits(1):  # as for networks: the same numbers on any number of cores
         estimator.fit(seen, val)
-        blind = replace(val, utterances=tuple(map(blinded, val.utterances)), targets=None)
+        blind = replace(val, utterances=tuple(blinded(u, cls) for u in val.utterances), targets=None)
         probabilities = np.asarray(estimator.predict_proba(blind))
         refuse_no_probabilities(task.model, probabilities, len(task.val), task.n_classes)
         state = proven_state(estimator, unfitted(task, cls, arguments), blind, probabilities) if task.predicts else None

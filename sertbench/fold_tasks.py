@@ -78,7 +78,8 @@ def fit_task(
 
 def prediction_task(plan: Plan, fit: FitTask, test: np.ndarray) -> PredictionTask:
     """What a worker needs to predict some utterances by a fit: no labels of theirs."""
-    return PredictionTask(fit, test, tuple(blinded(plan.manifest.utterances[i]) for i in test), seconds_of(plan, test))
+    utterances = tuple(blinded(plan.manifest.utterances[i], plan.model.cls) for i in test)
+    return PredictionTask(fit, test, utterances, seconds_of(plan, test))
 
 
 def seconds_of(plan: Plan, positions: np.ndarray) -> np.ndarray:

@@ -104,7 +104,8 @@ class Examples:
     `functionals` is float32: (n, D), the D values of features that are one item per utterance (see UtteranceSpec, and
     SslSpec of kind "ssl"); (n, 2 * F), mean and standard deviation over time of each row of other features; (n, 0) if
     the recipe names none. `targets` (n,) are class indices; they are None for the part to be predicted, whose
-    utterances also come without their labels.
+    utterances also come without their labels, and blank if the recipe names features: what a model of audio predicts it
+    hears.
     """
 
     utterances: tuple[Utterance, ...]

@@ -54,7 +54,7 @@ class OpenRun:
         """The undisturbed test part of a fold, for all its fits."""
         test, manifest = np.asarray(fold.test), self.plan.manifest
         found = [manifest.utterances[i] for i in fold.test]
-        estimator = issubclass(self.plan.model.cls, Estimator)
+        cls = self.plan.model.cls
         return StressTask(
             cell=CLEAN,
             fits=self.fits[fold.name],
@@ -62,7 +62,7 @@ class OpenRun:
             speakers=tuple(u.speaker for u in found),
             audio_sha256=tuple(manifest.audio_sha256[i] for i in fold.test),
             seconds=seconds_of(self.plan, test),
-            utterances=tuple(map(blinded, found)) if estimator else (),
+            utterances=tuple(blinded(u, cls) for u in found) if issubclass(cls, Estimator) else (),
             channel=self.plan.corpus.channel,
             voices={},
             recordings=(),

@@ -18,7 +18,7 @@ from sertbench.compute import Compute
 from sertbench.corpus import Utterance
 from sertbench.feature_store import FEATURES_VERSION, FeatureStore
 from sertbench.identity import model_code_sha256
-from sertbench.model import Estimator, NeuralModel, Recipe, departures
+from sertbench.model import Estimator, Model, NeuralModel, Recipe, departures
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,14 @@ class PredictionTask:
     seconds: np.ndarray
 
 
-def blinded(utterance: Utterance) -> Utterance:
-    """An utterance without its label and without what spells the label: names of files, ratings, intensity."""
+def blinded(utterance: Utterance, cls: Model) -> Utterance:
+    """What an estimator may know of an utterance that it predicts.
+
+    One with features hears it, and knows nothing else: with the transcript it would read, with the speaker normalise by
+    the test part, in a row that says neither. One without features may know all but the label and what spells it: names
+    of files, ratings, intensity.
+    """
+    if cls.recipe.features is not None:
+        return Utterance("", Path(), "", "")
     nothing: dict[str, Any] = dict.fromkeys(("valence", "arousal", "dominance", "intensity"))
     return replace(utterance, id="", path=Path(), label="", **nothing)

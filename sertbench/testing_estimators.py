@@ -16,6 +16,7 @@ from sertbench.corpus import Utterance
 from sertbench.errors import PluginError
 from sertbench.model import Estimator, Examples
 from sertbench.plugin_import import RAISES, said
+from sertbench.tasks import blinded
 from sertbench.testing import Check
 
 CLASSES = 4
@@ -37,6 +38,7 @@ def examples(
             speaker=f"{seed}_{i % 3}",
             gender=("female", "male")[i % 2],
             text=f"text {i % 5}",
+            transcript=f"These are words {i % 5}.",
         )
         for i, target in enumerate(targets)
     )
@@ -142,11 +144,30 @@ def leaves_the_validation_part_alone(cls: type[Estimator]) -> None:
         )
 
 
+def hears_what_it_predicts(cls: type[Estimator]) -> None:
+    """One with features predicts by these and the duration; speaker, text and transcript are blank then."""
+    estimator, data = fitted(cls), examples(cls, 8, 3, told=False)
+    once, again = (estimator.predict_proba(data) for _ in range(2))
+    blank = replace(data, utterances=tuple(blinded(utterance, cls) for utterance in data.utterances))
+    try:
+        gap = float(np.abs(again - estimator.predict_proba(blank)).max())
+        fault = f"probabilities differ by {gap:.1e}" if gap and np.array_equal(once, again) else ""
+    except RAISES as error:
+        fault = f"predict_proba raised {said(error)}"
+    if fault:
+        raise PluginError(
+            f"{fault} when speaker, text and transcript are blank. In a run they are, for an estimator with features: "
+            "its row says that it hears. Predict by `functionals` and `seconds`; or leave the features out of the "
+            "recipe, and the row says `metadata`"
+        )
+
+
 CHECKS = (
     Check("documentation", recipes.documented, "The class says what it is and where it is from", needed=True),
     Check("recipe", recipes.valid_recipe, "The recipe holds settings that can be", needed=True),
     Check("probabilities", gives_probabilities, "fit works, and predict_proba gives probabilities", needed=True),
     Check("alone", predicts_each_alone, "An utterance is predicted the same alone and among others"),
+    Check("audio", hears_what_it_predicts, "With features, it predicts by them and the duration alone"),
     Check("validation", leaves_the_validation_part_alone, "The validation part chooses, and is never fitted"),
     Check("search_space", searches_what_it_can_fit, "What search_space draws can be fitted"),
     Check("repeatable", fits_the_same_again, "The same seed gives the same probabilities"),

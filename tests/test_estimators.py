@@ -65,6 +65,7 @@ class Logistic(Estimator):
         self.machine = LogisticRegression(C=self.C).fit(train.functionals[rows], train.targets[rows])
 
     def predict_proba(self, examples):
+        assert not any(u.id or u.speaker or u.label for u in examples.utterances), "what is predicted is heard alone"
         return self.machine.predict_proba(examples.functionals)
 '''
 

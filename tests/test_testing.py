@@ -674,6 +674,21 @@ class Centres(Nearest):
         return super().predict_proba(replace(examples, functionals=examples.functionals - examples.functionals.mean(0)))
 
 
+class Reads(Nearest):
+    """Counts the words of the transcript beside what it hears."""
+
+    def predict_proba(self, examples):
+        words = np.array([[len((u.transcript or "").split())] for u in examples.utterances])
+        return super().predict_proba(replace(examples, functionals=examples.functionals + words))
+
+
+class KnowsSpeakers(Nearest):
+    """Needs to be told who speaks."""
+
+    def predict_proba(self, examples):
+        return super().predict_proba(examples) * [[1 if u.speaker else 1 / 0] for u in examples.utterances]
+
+
 class Guesses(Nearest):
     """Fits with numpy's global generator."""
 
@@ -705,6 +720,8 @@ def test_a_sound_estimator_passes(cls):
         (FitsTheValidationPart, "validation", ["never be fitted"]),
         (ChoosesAgain, "validation", ["If self.step is not None, take "]),
         (Centres, "alone", ["predicted alone"]),
+        (Reads, "audio", ["probabilities differ by", "transcript are blank", "`metadata`"]),
+        (KnowsSpeakers, "audio", ["division by zero", "Predict by `functionals`"]),
         (Guesses, "repeatable", ["random_state=self.seed"]),
         (FitsNothing, "search_space", ["fit fails with {'temperature':", "temperature must be 1"]),
     ],
