@@ -234,6 +234,7 @@ def test_what_a_user_gets_wrong(here: Path, tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "text.wav").write_text("this is no sound")
     said = lambda *arguments: refused(["predict", *arguments], capsys)  # noqa: E731
     assert "which files?" in said(folder)
+    assert "one of the files has an empty name" in said(folder, "data", "")
     assert "none.wav does not exist" in said(folder, "none.wav")
     assert "holds no audio" in said(folder, str(tmp_path / "empty"))
     assert "text, not audio" in said(folder, str(tmp_path / "text.wav"))

@@ -53,6 +53,8 @@ def execute(options: argparse.Namespace) -> int:
     """Classify, and print."""
     if not options.files and options.microphone is None:
         raise ConfigError("which files? Give some, a folder, - for a pipe, or --microphone SECONDS")
+    if "" in options.files:
+        raise ConfigError("one of the files has an empty name (an unset variable?). The folder you are in is .")
     if options.window is not None and options.over_time is None:
         raise ConfigError("--window goes with --over-time HOP")
     if options.microphone is not None and not 0.1 <= options.microphone <= 3600:
