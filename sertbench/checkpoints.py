@@ -22,6 +22,7 @@ from torch import nn
 
 from sertbench import files
 from sertbench.errors import StorageError
+from sertbench.machine import worked
 
 EVERY = 30.0  # seconds of training between two checkpoints; a fit that is over sooner writes none
 HASH = 64  #    the file begins with so many hexadecimal digits: the hash of the rest
@@ -32,10 +33,22 @@ _OWN = frozenset(vars(nn.Module()))  # what torch itself keeps in a module
 class Checkpoint:
     """The checkpoint of one fit. `note` says in words what became of an earlier one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, device: str = "cpu") -> None:
         self.path = path
         self.note = ""
+        self._device = device
+        self._before = 0.0  # seconds of work that the loaded one knew of
         self._saved = time.monotonic()
+        self.begin()
+
+    def begin(self) -> None:
+        """From now on its fit works; until now it waited."""
+        self._begun = worked(self._device)
+
+    @property
+    def seconds(self) -> float:
+        """How long its fit has worked, by all processes that were at it (see `machine.worked`)."""
+        return self._before + worked(self._device) - self._begun
 
     def load(self) -> dict[str, Any] | None:
         """The content of the last checkpoint, or None; one that is damaged is left aside."""
@@ -50,6 +63,7 @@ class Checkpoint:
             self.note = f"its checkpoint was damaged ({error}), so it began anew"
             return None
         self.note = f"went on after epoch {loaded['epoch']}"
+        self._before = loaded.get("seconds", 0.0)  # of an older version: unknown
         return loaded
 
     @property
@@ -66,7 +80,7 @@ class Checkpoint:
     def save(self, content: Mapping[str, Any]) -> None:
         """Replace the checkpoint. A disk too full for it does not stop the fit."""
         buffer = io.BytesIO()
-        torch.save(dict(content), buffer)
+        torch.save({**content, "seconds": self.seconds}, buffer)
 
         def write(draft: Path) -> None:
             with draft.open("wb") as file:  # in two pieces: weights and moments are large, and no copy is made of them

@@ -35,6 +35,7 @@ from sertbench.estimators import fit_estimator
 from sertbench.feature_store import FeatureStore
 from sertbench.fitting import Report, fit_network, predict_test, refit_network, source_of, start_training
 from sertbench.guard import blaming, refuse_no_probabilities
+from sertbench.machine import worked
 from sertbench.model import Estimator, NeuralModel
 from sertbench.resources import with_less_memory
 from sertbench.seeding import own_random_state
@@ -54,7 +55,7 @@ class FitRecord:
     best_epoch: int
     val_uar: float
     history: tuple[EpochEnd, ...]
-    seconds: float
+    seconds: float  #  of work (see `machine.worked`), also before it was killed and went on
     n_parameters: int
     pruned: bool = False
     batch_parts: int = 1  #  into how many parts each batch was cut, because memory had run out
@@ -171,11 +172,11 @@ def run_fit(task: FitTask, report: Report) -> FitRecord:
         return replace(pruned, reused=True)
     settle(task.compute.device)
     restore_defaults()
-    checkpoint = Checkpoint(task.folder / f".{identity}.checkpoint")
+    checkpoint = Checkpoint(task.folder / f".{identity}.checkpoint", task.compute.device)
     with blaming(task.model), admitted(footprint.of_fit(task, parts := checkpoint.parts), report):
         if task.identity() != identity:  # memory may have been waited for for hours
             raise TrainingError(f"{task.model} was edited before its fit began. Type the same command again")
-        started = time.perf_counter()
+        checkpoint.begin()
         fitted, n_parameters, parts, estimator = fit(task, report, checkpoint, parts)
     notes = [f"{damage}, so it was fitted again" if damage else "", checkpoint.note, fitted.note]
     if parts > 1:
@@ -185,7 +186,7 @@ def run_fit(task: FitTask, report: Report) -> FitRecord:
         fitted.best_epoch,
         fitted.val_uar,
         fitted.history,
-        time.perf_counter() - started,
+        checkpoint.seconds,
         n_parameters,
         fitted.pruned,
         parts,
@@ -238,9 +239,9 @@ def run_prediction(task: PredictionTask, report: Report) -> tuple[np.ndarray, fl
     settle(task.fit.compute.device)
     restore_defaults()
     with blaming(task.fit.model), admitted(footprint.of_prediction(task.fit), report):
-        started = time.perf_counter()
+        started = worked(task.fit.compute.device)
         probabilities = predict_test(task, report)
-    seconds = time.perf_counter() - started
+        seconds = worked(task.fit.compute.device) - started
     refuse_no_probabilities(task.fit.model, probabilities, len(task.test), task.fit.n_classes)
 
     def save(draft: Path) -> None:

@@ -16,6 +16,14 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def worked(device: str) -> float:
+    """Seconds that this thread has worked, to be subtracted from a later reading.
+
+    On a CPU the processor's, without what other programs took and without pauses; on a GPU, the time that went by.
+    """
+    return time.perf_counter() if device == "cuda" else time.thread_time()
+
+
 def age() -> float:
     """Seconds since this process was started."""
     if not STAT.exists():

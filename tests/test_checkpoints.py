@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,6 +109,36 @@ def weights(task: FitTask):
 def timeless(record):
     history = tuple(replace(event, seconds=0.0) for event in record.history)
     return replace(record, seconds=0.0, history=history, note="")
+
+
+def test_the_work_of_all_processes_that_were_at_a_fit_is_counted(task, monkeypatch):
+    clock, heard = [0.0], set()
+    monkeypatch.setattr(checkpoints, "worked", lambda _: clock[0])
+
+    def work(until: int):
+        def report(event):
+            if event.epoch not in heard:  # epochs of a checkpoint are told again, and no work
+                heard.add(event.epoch)
+                clock[0] += 10.0
+            if event.epoch == until:
+                raise Killed
+
+        return report
+
+    for epoch in (2, 5):
+        with pytest.raises(Killed):
+            run_fit(task(), work(epoch))
+        clock[0] += 1000.0  # between two processes nobody works
+    record = run_fit(task(), work(0))
+
+    assert 10.0 * (len(record.history) - 2) <= record.seconds <= 10.0 * len(record.history)
+
+
+def test_pauses_are_no_work_on_a_cpu(task):
+    started = time.perf_counter()
+    record = run_fit(task(), lambda _: time.sleep(0.1))
+
+    assert 0 < record.seconds < time.perf_counter() - started - 0.09 * len(record.history)
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)

@@ -52,6 +52,14 @@ def test_cores_are_those_that_this_process_may_use(monkeypatch):
     assert machine.cores() == 3
 
 
+def test_work_is_the_processors_on_a_cpu_and_time_on_a_gpu():
+    work, time_ = machine.worked("cpu"), machine.worked("cuda")
+    time.sleep(0.2)
+
+    assert machine.worked("cpu") - work < 0.1
+    assert machine.worked("cuda") - time_ >= 0.2
+
+
 def test_it_is_run_as_a_module_too():
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "sertbench", *arguments]
