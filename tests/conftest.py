@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 
 # Before torch is loaded: a process that has shared work among OpenMP's threads cannot be forked, and kill_runs forks.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -24,6 +25,9 @@ from sertbench.protocols import Fold, Split
 from sertbench.results import Predictions, figures
 
 SPEAKERS, PER_SPEAKER = "abcdef", 12
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun in the background by a shell; children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
