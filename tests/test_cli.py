@@ -152,6 +152,15 @@ def test_what_looks_like_markup_is_shown_as_it_is(capsys):
     assert "run [1] of a[/b].py" in shown
 
 
+def test_a_sentence_is_one_line_where_no_terminal_is(capsys):
+    console().print("word " * 100)
+    console().print(Table("word " * 100))
+
+    sentence, *table = capsys.readouterr().out.splitlines()
+    assert sentence.split() == ["word"] * 100
+    assert max(map(len, table)) <= 160
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "/"])
 @pytest.mark.parametrize(
     "command",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,6 +21,12 @@ def console() -> Console:
     class Screen(Console):
         def on_broken_pipe(self) -> None:
             raise  # noqa: PLE0704 - rich, which calls this where it has caught it, would end the program
+
+        def print(self, *what: Any, **how: Any) -> None:
+            """Print; where no terminal is, a sentence is one line, to be searched for and counted."""
+            if not self.is_terminal and all(isinstance(part, str) for part in what):
+                how.setdefault("soft_wrap", True)
+            super().print(*what, **how)
 
     # Names of files and plug-ins may look like markup or emoji.
     screen = Screen(markup=False, emoji=False)
